@@ -1,0 +1,219 @@
+"""The values that flow from a save to a reload, and nothing else.
+
+Every class here is a frozen value: modules take them, return new ones, and never share mutable state.
+Times are seconds of ``time.monotonic()`` where they are called ``*_at``, Unix seconds where they are called
+``time``, and durations carry their unit in the name (``ms``, ``us``). Paths are absolute strings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, Literal
+
+
+class HotReloadError(Exception):
+    """Something the user can mend: what happened, where, and what to do about it.
+
+    ``output`` is the text of another program that belongs to it (a compiler's messages), or "".
+    """
+
+    def __init__(self, what: str, where: str = "", remedy: str = "", output: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        self.output = output
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  {self.remedy}" if self.remedy else text
+
+
+# --- watch.py -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """A settled set of changed files: every one of them was complete when it was last seen to change."""
+
+    files: frozenset[str]
+    first_at: float
+    """When the first event of the set arrived."""
+    last_at: float
+    """When the last one did: the "save" that a reload's latency is counted from."""
+    everything: bool = False
+    """Events were lost (queue overflow, a watch that failed): every known input is suspect."""
+    note: str = ""
+    """Why the set came later or larger than usual, in words for the user; "" for the usual case."""
+
+
+# --- graph.py -----------------------------------------------------------------------------------------------
+
+StepKind = Literal["compile", "link", "other"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action that a build pass ran."""
+
+    target: str
+    kind: StepKind
+    ms: float
+    why: str = ""
+    """Why it was rebuilt, in the words of ``scons --debug=explain``; "" when nobody asked."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one pass over the affected targets did."""
+
+    ok: bool
+    steps: tuple[Step, ...] = ()
+    of: int = 0
+    """Objects that the session knows, so that "1 of 14 objects" can be said."""
+    ms: float = 0.0
+    output: str = ""
+    """What the commands printed (compiler messages), captured; "" when it went to the terminal at once."""
+    errors: tuple[HotReloadError, ...] = ()
+    cut: bool = False
+    """Inputs changed while it ran: its results are not to be published; a new ChangeSet follows."""
+    restart: str = ""
+    """Not empty: only a freshly started scons would be right, for this reason. Nothing was built."""
+    note: str = ""
+    """Why a slower way than the usual one was taken; "" for the usual case."""
+
+    @property
+    def compiled(self) -> int:
+        return sum(1 for step in self.steps if step.kind == "compile")
+
+    def spent_ms(self, kind: StepKind) -> float:
+        return sum(step.ms for step in self.steps if step.kind == kind)
+
+
+# --- elf.py and verify.py -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the builder needs to know of an ELF file, read from its bytes."""
+
+    path: str
+    size: int
+    digest: str
+    """Hex digest of the bytes: two images with one digest are the same library."""
+    build_id: str
+    """GNU build-id as hex, or "" when the linker left none."""
+    kind: str
+    """ELF e_type without its prefix: DYN, EXEC, REL, CORE."""
+    machine: str
+    """ELF e_machine as pyelftools names it, e.g. EM_X86_64."""
+    bits: int
+    soname: str = ""
+    needed: tuple[str, ...] = ()
+    exports: frozenset[str] = frozenset()
+    """Defined symbols of the dynamic symbol table that others can bind to."""
+    imports: frozenset[str] = frozenset()
+    """Undefined, non-weak symbols of the dynamic symbol table."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason against a library, or a warning about it."""
+
+    what: str
+    where: str = ""
+    remedy: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+# --- slot.py and hosts.py -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A library that hosts reload, known by the path where the linker puts it."""
+
+    library: str
+    hosts: tuple[str, ...] = ()
+    """Programs built beside it that load it; empty when SCons knows of none."""
+
+    @property
+    def name(self) -> str:
+        """``libplug.so`` and ``libplug.so.1.2`` are both plug."""
+        stem = PurePath(self.library).name.split(".so")[0]
+        return stem.removeprefix("lib") or stem
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A published library: an immutable file that a host may open."""
+
+    plugin: str
+    number: int
+    path: str
+    size: int
+    digest: str
+    build_id: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """A process as its control record and the kernel tell of it."""
+
+    pid: int
+    record: str
+    signal: int
+    generation: int
+    """What it runs now; 0 before its first."""
+    tried: int
+    """The newest generation that it has come to a decision about."""
+    status: Literal["waiting", "running", "ready", "refused", "closed"]
+    reason: str
+    sequence: int
+    """Grows with every record it writes."""
+    functions: tuple[str, ...] = ()
+    executable: str = ""
+    load_us: float = 0.0
+    pause_us: float = 0.0
+    state_size: int = 0
+    file: str = ""
+    """File name of the generation that it runs."""
+    trouble: str = ""
+    """Why this process must not be signalled (no handler, stopped answering, ...); "" if it may be."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """A host's answer to one published generation."""
+
+    host: Host
+    generation: int
+    ok: bool
+    reason: str
+    pending: bool = False
+    """It has not answered within the time limit; it will when it comes to its safe point."""
+
+
+# --- report.py ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of ``--hot-events``; DESIGN.md section 3 names the events and their fields."""
+
+    event: str
+    iteration: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=time.time)
