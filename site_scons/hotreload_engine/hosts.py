@@ -1,0 +1,221 @@
+"""Find hosts, prove them, signal, await their answers.
+
+A control record proves nothing by itself: it may be garbage, left by a killed process, or name a pid that now belongs
+to somebody else. A host is proven when
+
+- the kernel says that some process holds the POSIX record lock that the runtime took (fcntl(2), F_GETLK): it dies with
+  the process, is not inherited by fork, and is gone after an exec; l_pid is the holder's pid in *our* pid namespace;
+- that process catches the signal (``SigCgt`` in /proc/PID/status, proc(5)): otherwise it could kill it.
+
+The signal goes through a pidfd opened before the proof, so a pid that is used again is never reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from .model import Ack, Host, HotReloadError
+from .slot import Slot, parse_record
+
+_FLOCK = "hhqqi4x"
+"""struct flock of fcntl(2) on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+@dataclass(frozen=True)
+class Census:
+    hosts: tuple[Host, ...]
+    notes: tuple[HotReloadError, ...]
+    """Records that were not believed, and why."""
+
+
+def census(slot: Slot) -> Census:
+    """Who has the library of ``slot`` open now. Records of processes that are gone are deleted."""
+    hosts: list[Host] = []
+    notes: list[HotReloadError] = []
+    for path in slot.records():
+        try:
+            holder = _lock_holder(path)
+            if holder is None:
+                slot.discard_record(path)
+                continue
+            hosts.append(_with_kernel_facts(_read_settled(slot, path), holder))
+        except HotReloadError as note:
+            notes.append(note)
+        except FileNotFoundError:
+            continue
+    return Census(tuple(hosts), tuple(notes))
+
+
+def notify(host: Host) -> str:
+    """Send the host its signal; "" when it is sent, else why it was not. Never signals what is not proven."""
+    if host.trouble:
+        return host.trouble
+    try:
+        descriptor = os.pidfd_open(host.pid)
+    except ProcessLookupError:
+        return "it has ended"
+    try:
+        if _lock_holder(host.record) != host.pid:
+            return "it no longer holds its control record (ended, or another program now)"
+        if trouble := _with_kernel_facts(host, host.pid).trouble:
+            return trouble
+        signal.pidfd_send_signal(descriptor, signal.Signals(host.signal))
+        return ""
+    except (ProcessLookupError, FileNotFoundError):
+        return "it has ended"
+    except PermissionError:
+        return "it belongs to another user: run scons as the user that the host runs as"
+    finally:
+        os.close(descriptor)
+
+
+def await_answers(
+    asked: Iterable[Host], generation: int, seconds: float, cut: Callable[[], bool] = lambda: False
+) -> list[Ack]:
+    """Wait until each host (as it was *before* its signal) has answered for ``generation``, has ended, or time is up.
+
+    A host that is stopped (SIGSTOP, a debugger) is not waited for. ``cut`` ends the wait early.
+    """
+    deadline = time.monotonic() + seconds
+    open_questions = list(asked)
+    acks: list[Ack] = []
+    nap = 0.0001
+    while open_questions:
+        late = time.monotonic() >= deadline or cut()
+        waiting: list[Host] = []
+        for before in open_questions:
+            ack = answer(before, generation)
+            if ack.pending and not late and not ack.reason.startswith("it is stopped"):
+                waiting.append(before)
+            else:
+                acks.append(ack)
+        open_questions = waiting
+        if open_questions:
+            time.sleep(nap)
+            nap = min(nap * 1.2, 0.005)
+    return acks
+
+
+def answer(before: Host, generation: int) -> Ack:
+    """The host's answer so far: decided, or pending with what is known of the reason."""
+    try:
+        with open(before.record, "rb") as file:
+            now = replace(parse_record(file.read(4096), before.record), pid=before.pid, executable=before.executable)
+    except FileNotFoundError:
+        return Ack(before, generation, ok=False, reason="it has ended")
+    except HotReloadError:
+        return Ack(before, generation, ok=False, reason="its answer is being written", pending=True)
+    decided = now.sequence > before.sequence and now.tried >= generation and now.status in ("running", "refused")
+    if decided:
+        return Ack(now, generation, ok=now.generation >= generation, reason=now.reason)
+    holder = None
+    with contextlib.suppress(FileNotFoundError):
+        holder = _lock_holder(before.record)
+    if holder is None:
+        return Ack(now, generation, ok=False, reason="it has ended")
+    if _process_state(before.pid) in "Tt":
+        reason = "it is stopped (SIGSTOP or a debugger) and will reload when it goes on"
+    elif now.status == "ready":
+        reason = "the new code is loaded and waits for the host's safe point (hr_poll)"
+    else:
+        reason = "no answer yet"
+    return Ack(now, generation, ok=False, reason=reason, pending=True)
+
+
+def mapped_files(pid: int) -> tuple[str, ...]:
+    """Files that the process has mapped executable (proc(5), maps); empty when it does not let us look."""
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            rows = [line.split(maxsplit=5) for line in maps]
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(row[5].rstrip("\n") for row in rows if len(row) == 6 and "x" in row[1] and row[5][0] == "/"))
+
+
+class Vigil:
+    """Tells when a host ends: ``ended()`` is the set of pids that did since the last call.
+
+    ``descriptor`` is readable when there is news (poll(2)); no thread, no timer. One owner thread.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._pids: dict[int, int] = {}
+        self.descriptor = self._poll.fileno()
+
+    def watch(self, pid: int) -> None:
+        if pid not in self._pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                self._pids[descriptor] = pid
+                self._poll.register(descriptor, select.EPOLLIN)
+
+    def ended(self) -> set[int]:
+        gone = set()
+        for descriptor, _ in self._poll.poll(0):
+            gone.add(self._pids.pop(descriptor))
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+        return gone
+
+    def close(self) -> None:
+        self._poll.close()
+        for descriptor in self._pids:
+            os.close(descriptor)
+        self._pids.clear()
+
+
+def _read_settled(slot: Slot, path: str) -> Host:
+    """A record read while its host rewrites it has a wrong sum: read again before calling it garbage."""
+    for _ in range(20):
+        try:
+            return slot.read_record(path)
+        except HotReloadError:
+            time.sleep(0.0005)
+    return slot.read_record(path)
+
+
+def _lock_holder(path: str) -> int | None:
+    """The pid that holds the record's lock, 0 when it is in a pid namespace that we do not see, None without a lock."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+        return None if kind == fcntl.F_UNLCK else int(pid)
+    finally:
+        os.close(descriptor)
+
+
+def _with_kernel_facts(host: Host, holder: int) -> Host:
+    if holder <= 0:
+        return replace(host, trouble="it runs in a container whose processes are not visible from here")
+    trouble = ""
+    try:
+        with open(f"/proc/{holder}/status", encoding="ascii", errors="replace") as status:
+            masks = {line.split(":")[0]: line.split()[1] for line in status if line.startswith("SigCgt")}
+        caught = int(masks["SigCgt"], 16) >> (host.signal - 1) & 1
+        if not caught:
+            name = signal.Signals(host.signal).name
+            trouble = f"it has no handler for {name}; another part of the program has removed ours"
+    except (OSError, KeyError, ValueError):
+        trouble = "it has ended"
+    executable = ""
+    with contextlib.suppress(OSError):
+        executable = os.readlink(f"/proc/{holder}/exe")
+    return replace(host, pid=holder, executable=executable, trouble=trouble)
+
+
+def _process_state(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return chr(file.read().rpartition(b") ")[2][0])
+    except (OSError, IndexError):
+        return "X"

@@ -1,0 +1,297 @@
+"""The run directory: its file names and formats, publishing, garbage. The only Python that knows them.
+
+For a library ``DIR/libplug.so`` it is ``DIR/.hotreload``, so both sides find it from the library's path alone:
+
+==============================  ==========================================================================
+``libplug.so.newest``           the pointer to the newest generation; replaced by rename
+``libplug.so.N-DIGEST.so``      generation N: immutable, complete, under a name that is never used again
+``libplug.so.host.PID.SERIAL``  a host's control record; written by the host alone (see hotreload.h)
+``libplug.so.trouble``          why what was last built is not what hosts run; gone with the next good build
+``libplug.so.lock``             flock of whoever publishes
+==============================  ==========================================================================
+
+The pointer and the records are text, ``key value`` a line, the first line a magic word, the last one ``sum`` with the
+CRC-32 of all before it: a torn or foreign file is recognised, never believed. Names that begin with "." are being made.
+
+A generation is a copy, not a link, of what the linker wrote: linkers and ``strip`` may rewrite the same inode, and a
+mapped file that changes is a crash. It holds the very bytes that were checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+
+from .model import Generation, Host, HotReloadError, Image
+
+DIRECTORY = ".hotreload"
+KEPT = 16
+"""Generations that stay on disk though no host runs them: a debugger may still want their symbols."""
+
+_POINTER_MAGIC = "hotreload-generation 1"
+_RECORD_MAGIC = "hotreload-host 1"
+_RECORD_SIZE = 4096
+
+
+class Slot:
+    """The run directory as one library sees it. Holds no state: every call reads what is there now."""
+
+    def __init__(self, library: str) -> None:
+        parent, self._name = os.path.split(os.path.abspath(library))
+        self._parent = os.path.realpath(parent)
+        self.directory = os.path.join(self._parent, DIRECTORY)
+        self.library = os.path.join(self._parent, self._name)
+        self._generation_name = re.compile(re.escape(self._name) + r"\.(\d+)-[0-9a-f]+\.so")
+        self._record_name = re.compile(re.escape(self._name) + r"\.host\.\d+\.\d+")
+
+    # --- the directory ---------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the run directory, or refuse one that somebody else could write."""
+        with contextlib.suppress(FileExistsError):
+            try:
+                os.mkdir(self.directory, 0o700)
+            except OSError as error:
+                if isinstance(error, FileExistsError):
+                    raise
+                raise HotReloadError(
+                    f"cannot make the run directory: {error.strerror}",
+                    self.directory,
+                    "make the library's directory writable for you, or build into another one",
+                ) from error
+        for path in (self._parent, self.directory):
+            _require_trust(path)
+
+    def is_record(self, path: str) -> bool:
+        """Whether a changed file is a host's control record, i.e. a host has come."""
+        directory, name = os.path.split(path)
+        return directory == self.directory and self._record_name.fullmatch(name) is not None
+
+    # --- generations -----------------------------------------------------------------------------------------
+
+    def newest(self) -> Generation | None:
+        """What the pointer names; None when nothing is published or the pointer is not to be believed."""
+        try:
+            with open(self._path("newest"), "rb") as file:
+                fields = _parse(file.read(_RECORD_SIZE), _POINTER_MAGIC)
+            return Generation(
+                self._name,
+                int(fields["number"]),
+                os.path.join(self.directory, os.path.basename(fields["file"])),
+                int(fields["size"]),
+                fields["digest"],
+                "" if fields["build_id"] == "-" else fields["build_id"],
+            )
+        except (FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+            return None
+
+    def publish(self, image: Image, data: bytes) -> Generation:
+        """Make ``data``, the bytes that ``image`` was read from, the newest generation.
+
+        Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
+        its Generation is returned.
+        """
+        self.prepare()
+        with self._locked():
+            newest = self.newest()
+            if newest and newest.digest == image.digest and _size(newest.path) == newest.size:
+                self.clear_trouble()
+                return newest
+            number = 1 + max([newest.number if newest else 0, *self._numbers()])
+            path = self._path(f"{number}-{image.digest[:12]}.so")
+            self._replace(path, data)
+            generation = Generation(self._name, number, path, len(data), image.digest, image.build_id)
+            lines = [
+                _POINTER_MAGIC,
+                f"number {number}",
+                f"file {os.path.basename(path)}",
+                f"size {len(data)}",
+                f"build_id {image.build_id or '-'}",
+                f"digest {image.digest}",
+            ]
+            self._replace(self._path("newest"), _sealed(lines))
+            self.clear_trouble()
+            return generation
+
+    def collect(self, in_use: Iterable[str]) -> None:
+        """Delete old generations, but for the newest KEPT and those (file names) that hosts have mapped."""
+        keep = set(in_use)
+        with contextlib.suppress(FileNotFoundError), self._locked():
+            newest = self.newest()
+            if newest:
+                keep.add(os.path.basename(newest.path))
+            numbered = sorted(
+                (int(match[1]), name) for name in self._names() if (match := self._generation_name.fullmatch(name))
+            )
+            for _, name in numbered[:-KEPT]:
+                if name not in keep:
+                    self._unlink(name)
+
+    def clean(self) -> None:
+        """What ``scons -c`` does: everything goes but what a living host needs, and with the last file the directory."""
+        for name in self._names():
+            if not self._record_name.fullmatch(name):
+                self._unlink(name)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.directory)
+
+    # --- trouble ---------------------------------------------------------------------------------------------
+
+    def set_trouble(self, text: str) -> None:
+        """Remember, for whoever asks later, why the newest edit is not published."""
+        with contextlib.suppress(HotReloadError, OSError):
+            self.prepare()
+            self._replace(self._path("trouble"), text.encode())
+
+    def clear_trouble(self) -> None:
+        self._unlink(f"{self._name}.trouble")
+
+    def trouble(self) -> str:
+        try:
+            with open(self._path("trouble"), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    # --- control records -------------------------------------------------------------------------------------
+
+    def records(self) -> list[str]:
+        """Paths of the control records that are there, whoever wrote them."""
+        return sorted(
+            os.path.join(self.directory, name) for name in self._names() if self._record_name.fullmatch(name)
+        )
+
+    def read_record(self, path: str) -> Host:
+        """The host that a control record tells of, unproven; HotReloadError when it is not to be believed."""
+        try:
+            with open(path, "rb") as file:
+                return parse_record(file.read(_RECORD_SIZE), path)
+        except OSError as error:
+            raise HotReloadError(f"cannot read a control record: {error.strerror}", path) from error
+
+    def discard_record(self, path: str) -> None:
+        """Delete the record of a host that is gone."""
+        self._unlink(os.path.basename(path))
+
+    # --- below -----------------------------------------------------------------------------------------------
+
+    def _path(self, suffix: str) -> str:
+        return os.path.join(self.directory, f"{self._name}.{suffix}")
+
+    def _names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.directory) if name.startswith(self._name + ".")]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _numbers(self) -> list[int]:
+        return [int(match[1]) for name in self._names() if (match := self._generation_name.fullmatch(name))]
+
+    def _unlink(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(os.path.join(self.directory, name))
+
+    def _replace(self, path: str, data: bytes) -> None:
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{self._name}.", dir=self.directory)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(data)
+                os.rename(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise HotReloadError(
+                f"cannot publish: {error.strerror}", path, "make room or permission there; hosts go on with what they have"
+            ) from error
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def parse_record(data: bytes, path: str) -> Host:
+    """A control record's bytes → Host; HotReloadError when they are torn, foreign or of another version."""
+    try:
+        fields = _parse(data, _RECORD_MAGIC)
+        status = fields["status"]
+        if status not in ("waiting", "running", "ready", "refused", "closed"):
+            raise ValueError(f"unknown status {status}")
+        return Host(
+            pid=int(fields["pid"]),
+            record=path,
+            signal=int(fields["signal"]),
+            generation=int(fields["generation"]),
+            tried=int(fields["tried"]),
+            status=status,  # type: ignore[arg-type]
+            reason=_unescaped(fields["reason"]),
+            sequence=int(fields["sequence"]),
+            functions=() if fields["functions"] == "-" else tuple(fields["functions"].split(",")),
+            load_us=float(fields["load_us"]),
+            pause_us=float(fields["pause_us"]),
+            state_size=int(fields["state_size"]),
+            file="" if fields["file"] == "-" else fields["file"],
+        )
+    except (KeyError, ValueError) as error:
+        raise HotReloadError(
+            f"this is not a control record ({error})", path, "it is ignored; delete it if no host of yours wrote it"
+        ) from error
+
+
+def _parse(data: bytes, magic: str) -> dict[str, str]:
+    body, found, tail = data.partition(b"\nsum ")
+    if not found:
+        raise ValueError("no sum")
+    if not body.startswith(magic.encode() + b"\n"):
+        raise ValueError("another format or version")
+    if f"{zlib.crc32(body + b'\n'):08x}" != tail[:8].decode("ascii", "replace"):
+        raise ValueError("its sum is wrong")
+    pairs = (line.partition(" ") for line in body.decode("utf-8", "replace").split("\n")[1:])
+    return {key: value for key, _, value in pairs}
+
+
+def _sealed(lines: Iterable[str]) -> bytes:
+    body = "".join(f"{line}\n" for line in lines).encode()
+    return body + f"sum {zlib.crc32(body):08x}\n".encode()
+
+
+def _unescaped(text: str) -> str:
+    return "" if text == "-" else re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], text)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _require_trust(path: str) -> None:
+    """A place that another user can write could make a host run that user's code: refuse it.
+
+    Group-writable is accepted for a user's private group (Debian's umask 002), recognised by uid == gid.
+    """
+    status = os.stat(path)
+    if status.st_uid not in (os.geteuid(), 0):
+        raise HotReloadError(
+            f"this directory belongs to another user (uid {status.st_uid})", path, "build into a directory of your own"
+        )
+    shared = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != status.st_uid)
+    if shared:
+        raise HotReloadError(
+            "other users can write here, so they could change the code that hosts run",
+            path,
+            f"chmod go-w '{path}', or build into a directory of your own",
+        )
