@@ -15,9 +15,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import select
 import signal
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -137,40 +139,45 @@ def mapped_files(pid: int) -> tuple[str, ...]:
             rows = [line.split(maxsplit=5) for line in maps]
     except OSError:
         return ()
-    return tuple(dict.fromkeys(row[5].rstrip("\n") for row in rows if len(row) == 6 and "x" in row[1] and row[5][0] == "/"))
+    return tuple(
+        dict.fromkeys(row[5].rstrip("\n") for row in rows if len(row) == 6 and "x" in row[1] and row[5][0] == "/")
+    )
 
 
 class Vigil:
-    """Tells when a host ends: ``ended()`` is the set of pids that did since the last call.
+    """Tells when hosts end, without a timer: a thread a host sleeps on its pidfd, then calls ``wake``.
 
-    ``descriptor`` is readable when there is news (poll(2)); no thread, no timer. One owner thread.
+    Everything but ``wake`` happens in the owner's thread.
     """
 
-    def __init__(self) -> None:
-        self._poll = select.epoll()
-        self._pids: dict[int, int] = {}
-        self.descriptor = self._poll.fileno()
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._watched: set[int] = set()
+        self._ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def watch(self, pid: int) -> None:
-        if pid not in self._pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
-                self._pids[descriptor] = pid
-                self._poll.register(descriptor, select.EPOLLIN)
+        if pid in self._watched or pid <= 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            self._watched.add(pid)
+            threading.Thread(target=self._wait, args=(descriptor, pid), daemon=True, name=f"host {pid}").start()
 
     def ended(self) -> set[int]:
+        """Pids that have ended since the last call."""
         gone = set()
-        for descriptor, _ in self._poll.poll(0):
-            gone.add(self._pids.pop(descriptor))
-            self._poll.unregister(descriptor)
-            os.close(descriptor)
+        while not self._ended.empty():
+            gone.add(self._ended.get())
+        self._watched -= gone
         return gone
 
-    def close(self) -> None:
-        self._poll.close()
-        for descriptor in self._pids:
-            os.close(descriptor)
-        self._pids.clear()
+    def _wait(self, descriptor: int, pid: int) -> None:
+        waiter = select.poll()
+        waiter.register(descriptor, select.POLLIN)
+        waiter.poll()
+        os.close(descriptor)
+        self._ended.put(pid)
+        self._wake()
 
 
 def _read_settled(slot: Slot, path: str) -> Host:

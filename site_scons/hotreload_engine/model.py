@@ -148,6 +148,8 @@ class Plugin:
     library: str
     hosts: tuple[str, ...] = ()
     """Programs built beside it that load it; empty when SCons knows of none."""
+    sources: tuple[str, ...] = ()
+    """Source files that it is linked from, as the user knows them: for "edit this and save"."""
 
     @property
     def name(self) -> str:

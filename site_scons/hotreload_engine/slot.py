@@ -73,6 +73,10 @@ class Slot:
         directory, name = os.path.split(path)
         return directory == self.directory and self._record_name.fullmatch(name) is not None
 
+    def holds(self, path: str) -> bool:
+        """Whether a file is one of the run directory's."""
+        return os.path.dirname(path) == self.directory
+
     # --- generations -----------------------------------------------------------------------------------------
 
     def newest(self) -> Generation | None:
@@ -134,7 +138,7 @@ class Slot:
                     self._unlink(name)
 
     def clean(self) -> None:
-        """What ``scons -c`` does: everything goes but what a living host needs, and with the last file the directory."""
+        """What ``scons -c`` does: all goes but the records of living hosts, and with the last file the directory."""
         for name in self._names():
             if not self._record_name.fullmatch(name):
                 self._unlink(name)
@@ -163,9 +167,7 @@ class Slot:
 
     def records(self) -> list[str]:
         """Paths of the control records that are there, whoever wrote them."""
-        return sorted(
-            os.path.join(self.directory, name) for name in self._names() if self._record_name.fullmatch(name)
-        )
+        return sorted(os.path.join(self.directory, name) for name in self._names() if self._record_name.fullmatch(name))
 
     def read_record(self, path: str) -> Host:
         """The host that a control record tells of, unproven; HotReloadError when it is not to be believed."""
@@ -209,7 +211,9 @@ class Slot:
                 raise
         except OSError as error:
             raise HotReloadError(
-                f"cannot publish: {error.strerror}", path, "make room or permission there; hosts go on with what they have"
+                f"cannot publish: {error.strerror}",
+                path,
+                "make room there or permission; hosts go on with what they have",
             ) from error
 
     @contextlib.contextmanager
@@ -256,7 +260,8 @@ def _parse(data: bytes, magic: str) -> dict[str, str]:
         raise ValueError("no sum")
     if not body.startswith(magic.encode() + b"\n"):
         raise ValueError("another format or version")
-    if f"{zlib.crc32(body + b'\n'):08x}" != tail[:8].decode("ascii", "replace"):
+    body += b"\n"
+    if f"{zlib.crc32(body):08x}" != tail[:8].decode("ascii", "replace"):
         raise ValueError("its sum is wrong")
     pairs = (line.partition(" ") for line in body.decode("utf-8", "replace").split("\n")[1:])
     return {key: value for key, _, value in pairs}

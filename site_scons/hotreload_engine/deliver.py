@@ -1,0 +1,290 @@
+"""From a linked library to the hosts' answers: read, verdict, publish, signal, acknowledge. Nothing flows back.
+
+Plain ``scons`` publishes, ``scons reload`` and ``scons watch`` also signal; all of them come through here. A refusal
+anywhere leaves everything behind it as it was, and says why: as an event, and in the run directory for ``scons hosts``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import elf, hosts, verify
+from .journal import Journal
+from .model import Ack, Build, Generation, Host, HotReloadError, Image, Plugin
+from .slot import Slot
+
+PATIENCE = 2.0
+"""Seconds that a reload waits for a host's safe point before it is called pending and awaited meanwhile."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What led to a delivery: the pass that built it and when the file was saved (monotonic seconds)."""
+
+    build: Build | None = None
+    save_at: float | None = None
+    settled_at: float | None = None
+
+
+@dataclass(frozen=True)
+class _Pending:
+    before: Host
+    generation: Generation
+    cause: Cause
+
+
+class Delivery:
+    """Carries one plugin to its hosts. Remembers only what it has already said, and who still owes an answer."""
+
+    def __init__(self, plugin: Plugin, emit: Journal, files: Files) -> None:
+        self.plugin = plugin
+        self.slot = Slot(plugin.library)
+        self._emit = emit
+        self._files = files
+        self._pending: list[_Pending] = []
+        self._known: dict[int, Host] = {}
+        self._notes: set[str] = set()
+
+    # --- publishing ------------------------------------------------------------------------------------------
+
+    def publish(self, cause: Cause) -> Generation | None:
+        """Check the library as the linker left it and publish it. None: refused, and said so."""
+        started = time.perf_counter()
+        try:
+            data = _read(self.plugin.library)
+            image = elf.read(data, self.plugin.library)
+            verdict = self._verdict(image)
+            checked = time.perf_counter()
+            findings = [
+                {"what": f.what, "where": f.where, "remedy": f.remedy, "severity": f.severity} for f in verdict.findings
+            ]
+            if not verdict.ok:
+                self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
+                self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in verdict.findings))
+                return None
+            previous = self.slot.newest()
+            generation = self.slot.publish(image, data)
+        except HotReloadError as error:
+            self.refuse(error)
+            return None
+        if previous is None or previous.path != generation.path:
+            self._emit(
+                "published",
+                plugin=self.plugin.name,
+                generation=generation.number,
+                build_id=generation.build_id or generation.digest,
+                hosts=len(self.census()),
+                findings=findings,
+                check_ms=_ms(checked - started),
+                publish_ms=_ms(time.perf_counter() - checked),
+                **_timings(cause),
+            )
+        return generation
+
+    def refuse(self, error: HotReloadError) -> None:
+        """The newest edit does not reach the hosts, for this reason."""
+        self.slot.set_trouble(f"{error}\n{error.output}".rstrip())
+        self._emit(
+            "error",
+            what=error.what,
+            where=error.where,
+            remedy=error.remedy,
+            output=error.output,
+            plugin=self.plugin.name,
+            running=self.running(),
+        )
+
+    def _verdict(self, image: Image) -> verify.Verdict:
+        program = next((self._files.image(path) for path in self.plugin.hosts if os.path.exists(path)), None)
+        running = self.census()
+        functions = {name for host in running for name in host.functions}
+        verdict = verify.plugin(image, sorted(functions), program, self._available(image, program, running))
+        if program is not None:
+            linked = verify.host(program, [image])
+            return verify.Verdict(verdict.findings + linked.findings)
+        return verdict
+
+    def _available(self, image: Image, program: Image | None, running: list[Host]) -> frozenset[str] | None:
+        """Names that running hosts can give to the library, from the files that they have mapped.
+
+        None when it cannot be told: no host runs, or the library brings libraries that are not loaded yet.
+        """
+        names: frozenset[str] | None = None
+        for host in running:
+            mapped = [path for path in hosts.mapped_files(host.pid) if not self.slot.holds(path)]
+            loaded = {os.path.basename(path) for path in mapped}
+            if not mapped or not loaded.issuperset(image.needed):
+                return None
+            exports = frozenset().union(*(found.exports for path in mapped if (found := self._files.image(path))))
+            names = exports if names is None else names & exports
+        return names
+
+    # --- hosts -----------------------------------------------------------------------------------------------
+
+    def census(self) -> list[Host]:
+        """The hosts of this plugin now; a record that is not believed is said once."""
+        try:
+            found = hosts.census(self.slot)
+        except OSError as error:
+            raise HotReloadError(f"cannot read the run directory: {error.strerror}", self.slot.directory) from error
+        for note in found.notes:
+            if note.where not in self._notes:
+                self._notes.add(note.where)
+                self._emit("error", what=note.what, where=note.where, remedy=note.remedy, output="")
+        return list(found.hosts)
+
+    def call(
+        self, generation: Generation, cause: Cause, cut: Callable[[], bool] = lambda: False, everyone: bool = False
+    ) -> bool:
+        """Signal every host that does not run ``generation`` and report its answer. True: all of them run it now.
+
+        ``everyone``: report those too that run it already. Hosts that do not answer in time are asked again by
+        ``pending_answers``.
+        """
+        started = time.perf_counter()
+        name = os.path.basename(generation.path)
+        present = self.census()
+        behind = [host for host in present if host.file != name]
+        for host in present:
+            if everyone and host not in behind:
+                self._report(Ack(host, generation.number, ok=True, reason="it ran it already"), generation, cause, 0.0)
+        asked: list[Host] = []
+        for host in behind:
+            if trouble := hosts.notify(host):
+                self._report(Ack(host, generation.number, ok=False, reason=trouble), generation, cause, 0.0)
+            else:
+                asked.append(host)
+        self._pending = []
+        acks = hosts.await_answers(asked, generation.number, PATIENCE, cut)
+        for ack in acks:
+            self._report(ack, generation, cause, _ms(time.perf_counter() - started))
+            if ack.pending:
+                before = next(host for host in asked if host.record == ack.host.record)
+                self._pending.append(_Pending(before, generation, cause))
+        return len(acks) == len(behind) and all(ack.ok for ack in acks)
+
+    @property
+    def owed(self) -> bool:
+        """Whether a host still owes an answer."""
+        return bool(self._pending)
+
+    def pending_answers(self) -> None:
+        """Report what late hosts have answered since."""
+        still: list[_Pending] = []
+        for question in self._pending:
+            ack = hosts.answer(question.before, question.generation.number)
+            if ack.pending:
+                still.append(question)
+            else:
+                self._report(ack, question.generation, question.cause, 0.0)
+        self._pending = still
+
+    def newcomers(self) -> list[Host]:
+        """Hosts that have come since the last call, reported; one that missed the newest generation is called."""
+        running = self.census()
+        came = [host for host in running if host.pid not in self._known]
+        self._known = {host.pid: host for host in running}
+        for host in came:
+            self._emit("host", pid=host.pid, state=_state(host), plugin=self.plugin.name, executable=host.executable)
+        newest = self.slot.newest()
+        if newest and any(host.file != os.path.basename(newest.path) for host in came):
+            self.call(newest, Cause())
+        return came
+
+    def running(self) -> list[dict[str, Any]]:
+        """For events: who runs what."""
+        return [{"pid": host.pid, "generation": host.generation, "state": _state(host)} for host in self.census()]
+
+    def forget(self, pid: int) -> bool:
+        """A process has ended; whether it was a host of ours. Its record is deleted."""
+        self.census()
+        return self._known.pop(pid, None) is not None
+
+    def tidy(self) -> None:
+        """Delete generations that nobody needs any more. For when there is nothing else to do."""
+        self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
+
+    def _report(self, ack: Ack, generation: Generation, cause: Cause, host_ms: float) -> None:
+        now = time.monotonic()
+        self._emit(
+            "reload",
+            plugin=self.plugin.name,
+            generation=generation.number,
+            host=ack.host.pid,
+            ok=ack.ok,
+            reason=ack.reason,
+            pending=ack.pending,
+            running=ack.host.generation,
+            pause_us=ack.host.pause_us,
+            load_us=ack.host.load_us,
+            state=f"{ack.host.state_size} bytes kept" if ack.ok and ack.host.state_size else "",
+            save_to_reload_ms=_ms(now - cause.save_at) if cause.save_at is not None and not ack.pending else None,
+            host_ms=host_ms,
+            **_timings(cause),
+        )
+        if not ack.ok and not ack.pending:
+            self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
+
+
+class Files:
+    """Images of programs and system libraries, read once for each state of the file."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, tuple[tuple[int, int, int], Image | None]] = {}
+
+    def image(self, path: str) -> Image | None:
+        """None when the file is not there or is not a readable ELF file (a mapped font, say)."""
+        try:
+            status = os.stat(path)
+            key = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if path not in self._images or self._images[path][0] != key:
+                try:
+                    image: Image | None = elf.read(_read(path), path)
+                except HotReloadError:
+                    image = None
+                self._images[path] = (key, image)
+            return self._images[path][1]
+        except OSError:
+            return None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise HotReloadError(
+            f"cannot read the library: {error.strerror}", path, "build it again; hosts go on with what they have"
+        ) from error
+
+
+def _timings(cause: Cause) -> dict[str, Any]:
+    build = cause.build
+    if build is None:
+        return {}
+    timings = {
+        "compiled": build.compiled,
+        "of": build.of,
+        "compile_ms": _ms(build.spent_ms("compile") / 1e3),
+        "link_ms": _ms(build.spent_ms("link") / 1e3),
+        "build_ms": _ms(build.ms / 1e3),
+    }
+    if cause.save_at is not None and cause.settled_at is not None:
+        timings["settle_ms"] = _ms(cause.settled_at - cause.save_at)
+    return timings
+
+
+def _state(host: Host) -> str:
+    if host.trouble:
+        return f"cannot be reached: {host.trouble}"
+    if host.status == "waiting":
+        return "waiting for the first build"
+    return f"runs #{host.generation}" + (f", refused #{host.tried}: {host.reason}" if host.status == "refused" else "")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)

@@ -1,0 +1,63 @@
+"""What happens once, without a watch: publish after a build, ``scons reload``, ``scons hosts``, ``scons -c``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from .deliver import Cause, Delivery, Files
+from .hosts import census
+from .journal import Journal
+from .model import HotReloadError, Plugin
+from .slot import Slot
+
+
+def publish(plugins: Iterable[Plugin], emit: Journal) -> bool:
+    """Publish what was built; hosts are not signalled. False when a library was refused."""
+    files = Files()
+    return all([Delivery(plugin, emit, files).publish(Cause()) is not None for plugin in plugins])
+
+
+def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:
+    """Publish, signal, and report each host's answer. True only if every host runs the new code."""
+    files = Files()
+    good = True
+    for plugin in plugins:
+        delivery = Delivery(plugin, emit, files)
+        generation = delivery.publish(Cause())
+        good &= generation is not None and delivery.call(generation, Cause(), everyone=True)
+    return good
+
+
+def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
+    """Who runs what, and what stands in the way of the newest code."""
+    for plugin in plugins:
+        slot = Slot(plugin.library)
+        newest = slot.newest()
+        say(f"{plugin.name}: " + (f"newest is #{newest.number}" if newest else "nothing is published yet"))
+        found = census(slot)
+        for host in found.hosts:
+            is_newest = newest is not None and host.file == os.path.basename(newest.path)
+            state = f"runs #{host.generation}" if host.generation else "waits for the first generation"
+            state += " (newest)" if is_newest else ""
+            if host.status == "refused":
+                state += f", refused #{host.tried}: {host.reason}"
+            if host.trouble:
+                state += f"; cannot be signalled: {host.trouble}"
+            say(f"  pid {host.pid}  {host.executable or '?'}  {state}")
+        if not found.hosts:
+            say("  no host is running")
+        for note in found.notes:
+            say(f"  {note}")
+        if trouble := slot.trouble():
+            say("  the last build is not what hosts run:")
+            for line in trouble.splitlines():
+                say(f"    {line}")
+
+
+def clean(plugins: Iterable[Plugin]) -> None:
+    for plugin in plugins:
+        try:
+            Slot(plugin.library).clean()
+        except OSError as error:
+            raise HotReloadError(f"cannot clean: {error.strerror}", plugin.library) from error

@@ -1,0 +1,221 @@
+"""Events → what a person reads, or NDJSON. Reads nothing but the model.
+
+A line per result, with counts and times; what less than a reload happened always says why. Text is only ever appended:
+no cursor movement, so scrollback stays and a pipe sees the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from .model import Event
+
+Sink = Callable[[Event], None]
+_Fields = Mapping[str, Any]
+
+_COLOURS = {"good": "32", "bad": "31;1", "warn": "33", "dim": "2"}
+
+
+class Style:
+    """Marks a text as good, bad, warn or dim: in colour, or not at all."""
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, kind: str, text: str) -> str:
+        return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if self._colour else text
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Colour only on a terminal that can, and never against NO_COLOR (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal(stream: TextIO, quiet: bool = False) -> Sink:
+    """Prints lines for a person; ``quiet`` leaves out all but trouble and its end."""
+    style = Style(wants_colour(stream))
+
+    def show(event: Event) -> None:
+        if quiet and event.event in _CHATTY and event.fields.get("ok", True) and not event.fields.get("fixed"):
+            return
+        text = "\n".join(lines(event, style))
+        if text:
+            stream.write(text + "\n")
+            stream.flush()
+
+    return show
+
+
+def ndjson(stream: TextIO) -> Sink:
+    """Writes one JSON object a line, flushed at once."""
+
+    def write(event: Event) -> None:
+        row = {"event": event.event, "time": event.time, "iteration": event.iteration, **event.fields}
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.flush()
+
+    return write
+
+
+def both(*sinks: Sink) -> Sink:
+    def send(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return send
+
+
+def lines(event: Event, style: Style) -> list[str]:
+    """What a person reads of an event; empty when it is only for programs."""
+    render = _LINES.get(event.event)
+    return render(event.fields, style) if render else []
+
+
+# --- one function an event ----------------------------------------------------------------------------------
+
+
+def _ready(fields: _Fields, style: Style) -> list[str]:
+    text = [f"watching {_count(fields['files'], 'file')} in {_count(fields['directories'], 'directory')}"]
+    for plugin in fields["plugins"]:
+        number = plugin["generation"]
+        text.append(f"{plugin['plugin']} #{number}" if number else f"{plugin['plugin']} is not built yet")
+    hosts = [f"pid {host['pid']} {host['state']}" for host in fields["hosts"]]
+    if fields["plugins"]:
+        text += hosts or ["no host is running"]
+    out = [" · ".join(text)]
+    if fields.get("edit"):
+        out.append(style("dim", f"edit {fields['edit']} and save it; Ctrl-C ends"))
+    return out
+
+
+def _change(fields: _Fields, style: Style) -> list[str]:
+    return [style("dim", fields["note"])] if fields.get("note") else []
+
+
+def _build(fields: _Fields, style: Style) -> list[str]:
+    out = []
+    if fields.get("note"):
+        out.append(style("warn", fields["note"]))
+    if fields["output"]:
+        out.append(fields["output"].rstrip("\n"))
+    out += [style("dim", f"rebuilt {step['target']}: {step['why']}") for step in fields["why"]]
+    if not fields["ok"]:
+        return out
+    fixed = style("good", "fixed") + " · " if fields.get("fixed") else ""
+    if fields["unchanged"]:
+        out.append(fixed + style("dim", "unchanged: nothing to build"))
+    elif not fields["delivers"]:
+        count = _count(len(fields["targets"]), "target")
+        out.append(fixed + f"built {count} · {_work(fields)}")
+    elif fixed:
+        out.append(style("good", "fixed"))
+    return out
+
+
+def _error(fields: _Fields, style: Style) -> list[str]:
+    out = [fields["output"].rstrip("\n")] if fields["output"] else []
+    where = f"{fields['where']}: " if fields["where"] else ""
+    out.append(style("bad", "error") + f" {where}{fields['what']}")
+    if fields["remedy"]:
+        out.append(f"  {fields['remedy']}")
+    return out + _going_on(fields, style)
+
+
+def _refused(fields: _Fields, style: Style) -> list[str]:
+    out = [style("bad", f"refused {fields['plugin']}") + ": the new library was not given to any host"]
+    for finding in fields["findings"]:
+        out += _finding(finding, style)
+    return out + _going_on(fields, style)
+
+
+def _published(fields: _Fields, style: Style) -> list[str]:
+    out = [row for finding in fields["findings"] for row in _finding(finding, style)]
+    if not fields["hosts"]:
+        name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}"
+        out.append(" · ".join([name, "no host is running", *([_work(fields)] if "of" in fields else [])]))
+    return out
+
+
+def _reload(fields: _Fields, style: Style) -> list[str]:
+    name = f"{fields['plugin']} #{fields['generation']}"
+    if fields["pending"]:
+        return [style("warn", "waiting") + f" {name} for pid {fields['host']}: {fields['reason']}"]
+    if not fields["ok"]:
+        goes_on = f"; it goes on with #{fields['running']}" if fields["running"] else ""
+        return [style("bad", "not reloaded") + f" {name} in pid {fields['host']}{goes_on}: {fields['reason']}"]
+    if fields["reason"]:
+        return [f"{name} runs in pid {fields['host']}: {fields['reason']}"]
+    parts = [style("good", "reloaded") + f" {name} in pid {fields['host']}"]
+    if "of" in fields:
+        parts.append(_work(fields))
+    if fields["host_ms"]:
+        parts.append(f"host {_ms(fields['host_ms'])}")
+    if fields["save_to_reload_ms"] is not None:
+        parts.append(f"{_ms(fields['save_to_reload_ms'])} from save")
+    return [" · ".join(parts)]
+
+
+def _host(fields: _Fields, style: Style) -> list[str]:
+    return [f"host pid {fields['pid']} {fields['state']}"]
+
+
+def _stopped(fields: _Fields, style: Style) -> list[str]:
+    return [style("dim", fields["reason"])]
+
+
+_LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
+    "ready": _ready,
+    "change": _change,
+    "build": _build,
+    "error": _error,
+    "refused": _refused,
+    "published": _published,
+    "reload": _reload,
+    "host": _host,
+    "stopped": _stopped,
+}
+_CHATTY = frozenset({"ready", "change", "build", "published", "reload", "host", "stopped"})
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def _finding(finding: Mapping[str, str], style: Style) -> list[str]:
+    kind = style("bad", "error") if finding["severity"] == "error" else style("warn", "warning")
+    where = f"{finding['where']}: " if finding["where"] else ""
+    return [f"  {kind} {where}{finding['what']}", *([f"    {finding['remedy']}"] if finding["remedy"] else [])]
+
+
+def _going_on(fields: _Fields, style: Style) -> list[str]:
+    running = [f"pid {host['pid']} goes on with #{host['generation']}" for host in fields.get("running", ())]
+    return [style("dim", "  " + " · ".join(running))] if running else []
+
+
+def _work(fields: _Fields) -> str:
+    parts = [f"{fields['compiled']} of {_count(fields['of'], 'object')}"]
+    if fields["compile_ms"]:
+        parts.append(f"cc {_ms(fields['compile_ms'])}")
+    if fields["link_ms"]:
+        parts.append(f"link {_ms(fields['link_ms'])}")
+    return " · ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
+
+
+def stdout_for_events() -> TextIO:
+    """Standard output for events alone: whatever else prints from now on, commands too, goes to standard error."""
+    sys.stdout.flush()
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return events

@@ -1,0 +1,77 @@
+"""The host that ``--hot-run`` starts and owns: started, its end named, reaped with all its children.
+
+It runs in a process group of its own, so that one Ctrl-C reaches us first and we end it in order; its input is empty
+(a host that reads the keyboard is started in another terminal), its output goes where ours goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+from .model import HotReloadError
+
+GRACE = 2.0
+"""Seconds between the request to end and SIGKILL."""
+
+
+class Runner:
+    """One program, at most one process of it at a time. Used by one thread."""
+
+    def __init__(self, program: str, arguments: str, adopted: int = 0) -> None:
+        self.program = os.path.realpath(program)
+        self._command = [program, *shlex.split(arguments)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._adopted = adopted
+        """A child that the process image before a re-exec started: same pid, no Popen."""
+
+    @property
+    def pid(self) -> int:
+        """0 when it does not run."""
+        return self._process.pid if self._process else self._adopted
+
+    def start(self) -> None:
+        try:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, process_group=0, restore_signals=True
+            )
+        except OSError as error:
+            raise HotReloadError(
+                f"the host does not start: {error.strerror}",
+                self._command[0],
+                "build it, or start it yourself: it is found when it runs",
+            ) from error
+
+    def ended(self) -> str:
+        """Once after it has ended, how: "exit 0", "SIGSEGV"; "" while it runs or when it was never started."""
+        code: int | None = None
+        if self._process:
+            code = self._process.poll()
+        elif self._adopted:
+            pid, status = os.waitpid(self._adopted, os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status) if pid else None
+        if code is None:
+            return ""
+        self._process, self._adopted = None, 0
+        return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+    def stop(self) -> None:
+        """SIGTERM to its process group, SIGKILL after GRACE; returns when it is gone."""
+        group = self.pid
+        if not group:
+            return
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, number)
+        deadline = time.monotonic() + GRACE
+        while not self.ended() and self.pid:
+            if time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
+            time.sleep(0.005)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)

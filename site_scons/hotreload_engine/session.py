@@ -1,0 +1,298 @@
+"""The watch loop: a save → affected targets → delivery → one line, in one straight line.
+
+One process, one thread (the watcher's and the vigil's only wake it). A pass whose inputs changed under it is not
+delivered; the next one is. Ends with SIGINT, SIGTERM or SIGHUP: host and compilers reaped, signatures written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import FrameType
+
+from . import elf
+from .deliver import Cause, Delivery, Files
+from .graph import Graph
+from .hosts import Vigil
+from .journal import Journal
+from .model import Build, ChangeSet, HotReloadError, Plugin
+from .relaunch import Relaunch
+from .runner import Runner
+from .watch import Watcher
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says of a session."""
+
+    directory: str
+    """The top of the project: where targets' names are relative to."""
+    poll: bool = False
+    explain: bool = False
+    carried: dict[str, object] | None = None
+    """What the session before a re-exec handed on; None for a session that the user started."""
+
+
+class Session:
+    def __init__(
+        self,
+        graph: Graph,
+        plugins: Iterable[Plugin],
+        emit: Journal,
+        relaunch: Relaunch,
+        settings: Settings,
+        runner: Runner | None,
+    ) -> None:
+        self._graph = graph
+        self._emit = emit
+        self._relaunch = relaunch
+        self._settings = settings
+        self._runner = runner
+        files = Files()
+        self._deliveries = [Delivery(plugin, emit, files) for plugin in plugins]
+        self._watcher = Watcher(self._relevant, settings.poll)
+        self._vigil = Vigil(self._watcher.wake)
+        self._delivered: dict[str, tuple[int, int, int]] = {}
+        self._bad = False
+        """The last build or reading of the SConscripts failed, and nothing good has come since."""
+        self._untidy = True
+        self._told: set[str] = set()
+
+    def run(self) -> int:
+        """Until a signal ends it; the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end)
+        try:
+            self._start()
+            while True:
+                self._turn()
+        except (_Ended, KeyboardInterrupt) as end:
+            return self._stop(end.number if isinstance(end, _Ended) else signal.SIGINT)
+
+    # --- the three acts --------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        began = time.time()
+        elf.warm()
+        self._graph.explain = self._settings.explain
+        build = self._graph.start()
+        self._watch()
+        self._after(build, Cause(build), first=True)
+        self._ready()
+        # Edits between the reading of an input and the start of its watch had no event.
+        missed = [path for path in self._graph.inputs() if _changed_since(path, began)]
+        if missed:
+            self._pass(ChangeSet(frozenset(missed), time.monotonic(), time.monotonic()))
+
+    def _turn(self) -> None:
+        """Wait for one thing to happen and see to it."""
+        owed = any(delivery.owed for delivery in self._deliveries)
+        busy = self._untidy or self._graph.idle()
+        changes = self._watcher.next(0.0 if busy else 0.1 if owed else None)
+        for delivery in self._deliveries:
+            delivery.pending_answers()
+        self._see_to_processes()
+        if changes is None:
+            if self._untidy and not self._watcher.pending():
+                self._untidy = False
+                for delivery in self._deliveries:
+                    delivery.tidy()
+            return
+        records = {path for path in changes.files if any(d.slot.is_record(path) for d in self._deliveries)}
+        if records:
+            self._meet()
+        inputs = changes.files - records
+        if inputs or changes.everything:
+            self._emit.iteration += 1
+            known = self._graph.inputs() if changes.everything else frozenset()
+            self._pass(ChangeSet(inputs | known, changes.first_at, changes.last_at, changes.everything, changes.note))
+
+    def _stop(self, number: int) -> int:
+        try:
+            if self._runner:
+                self._runner.stop()
+        finally:
+            self._watcher.close()
+            self._graph.sync()
+            self._graph.close()
+            self._emit("stopped", reason=f"watch ended by {signal.Signals(number).name}")
+        return 128 + number
+
+    # --- a pass ----------------------------------------------------------------------------------------------
+
+    def _pass(self, changes: ChangeSet) -> None:
+        cause_at = time.monotonic()
+        self._emit("change", files=sorted(changes.files), note=changes.note)
+        build = self._graph.update(changes.files, self._watcher.pending)
+        if build.restart:
+            self._restart(build.restart)
+            return
+        if build.cut or self._watcher.pending():
+            self._watch()
+            return
+        self._after(build, Cause(build, changes.last_at, cause_at))
+        self._watch()
+
+    def _after(self, build: Build, cause: Cause, first: bool = False) -> None:
+        """A pass is over: say what it did and deliver what it made."""
+        fresh = [delivery for delivery in self._deliveries if build.ok and self._is_fresh(delivery)]
+        self._emit(
+            "build",
+            targets=[step.target for step in build.steps],
+            ms=round(build.ms, 3),
+            ok=build.ok,
+            compiled=build.compiled,
+            of=build.of,
+            compile_ms=round(build.spent_ms("compile"), 3),
+            link_ms=round(build.spent_ms("link"), 3),
+            output=build.output if build.ok else "",
+            note=build.note,
+            why=[{"target": step.target, "why": step.why} for step in build.steps if step.why],
+            unchanged=not build.steps and not first,
+            delivers=bool(fresh) or first,
+            fixed=self._bad and build.ok,
+        )
+        for error in build.errors:
+            self._emit(
+                "error",
+                what=error.what,
+                where=error.where,
+                remedy=error.remedy,
+                output=error.output,
+                running=[pair for delivery in self._deliveries for pair in delivery.running()],
+            )
+            for delivery in self._deliveries:
+                delivery.slot.set_trouble(f"{error}\n{error.output}".rstrip())
+        was_bad, self._bad = self._bad, not build.ok
+        if build.ok and was_bad:
+            for delivery in self._deliveries:
+                delivery.slot.clear_trouble()
+        for delivery in fresh:
+            self._deliver(delivery, cause)
+        if build.ok and self._runner and not self._runner.pid and (fresh or first):
+            self._start_host()
+
+    def _deliver(self, delivery: Delivery, cause: Cause) -> None:
+        self._delivered[delivery.plugin.library] = _identity(delivery.plugin.library)
+        generation = delivery.publish(cause)
+        if generation:
+            delivery.call(generation, cause, self._watcher.pending)
+            self._untidy = True
+        else:
+            self._bad = True
+
+    def _is_fresh(self, delivery: Delivery) -> bool:
+        library = delivery.plugin.library
+        return self._delivered.get(library) != _identity(library)
+
+    def _restart(self, reason: str) -> None:
+        ok, output = self._relaunch.trial()
+        if not ok:
+            self._bad = True
+            self._emit(
+                "error",
+                what="scons cannot read the project any more",
+                where=reason,
+                remedy="this session goes on with what it read before, until that is mended",
+                output=output,
+            )
+            return
+        self._emit("change", files=[], note=f"{reason}: reading the SConscripts again")
+        self._graph.sync()
+        self._graph.close()
+        self._watcher.close()
+        self._relaunch.again(
+            {"iteration": self._emit.iteration, "bad": self._bad, "host": self._runner.pid if self._runner else 0}
+        )
+
+    # --- hosts -----------------------------------------------------------------------------------------------
+
+    def _start_host(self) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        running = {host.executable for delivery in self._deliveries for host in delivery.census()}
+        if runner.program in running:
+            return
+        try:
+            runner.start()
+            self._vigil.watch(runner.pid)
+        except HotReloadError as error:
+            self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
+
+    def _meet(self) -> None:
+        """Hosts have come: report them, and see that they end with a word."""
+        for delivery in self._deliveries:
+            for host in delivery.newcomers():
+                self._vigil.watch(host.pid)
+
+    def _see_to_processes(self) -> None:
+        own = self._runner.pid if self._runner else 0
+        how = self._runner.ended() if self._runner else ""
+        for pid in self._vigil.ended():
+            known = [delivery for delivery in self._deliveries if delivery.forget(pid)]
+            if known or pid == own:
+                end = f"ended ({how})" if pid == own and how else "ended"
+                hint = "; it is started again with the next good build" if pid == own else ""
+                self._emit("host", pid=pid, state=end + hint)
+
+    # --- what is watched -------------------------------------------------------------------------------------
+
+    def _relevant(self, path: str) -> bool:
+        return self._graph.relevant(path) or any(delivery.slot.is_record(path) for delivery in self._deliveries)
+
+    def _watch(self) -> None:
+        directories = self._graph.directories() | {delivery.slot.directory for delivery in self._deliveries}
+        for problem in self._watcher.watch(directories):
+            if problem.where not in self._told:
+                self._told.add(problem.where)
+                self._emit("error", what=problem.what, where=problem.where, remedy=problem.remedy, output="")
+        self._watcher.inputs(self._graph.inputs())
+
+    def _ready(self) -> None:
+        self._meet()
+        plugins = [
+            {"plugin": d.plugin.name, "generation": newest.number if (newest := d.slot.newest()) else 0}
+            for d in self._deliveries
+        ]
+        sources = [source for delivery in self._deliveries for source in delivery.plugin.sources]
+        again = self._settings.carried is not None
+        self._emit(
+            "ready",
+            plugins=plugins,
+            hosts=[host for delivery in self._deliveries for host in delivery.running()],
+            files=len(self._graph.inputs()),
+            directories=len(self._graph.directories()),
+            edit=os.path.relpath(sources[0], self._settings.directory) if sources and not again else "",
+        )
+
+
+class _Ended(BaseException):
+    """A signal that ends the session; like KeyboardInterrupt, nothing on the way may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _Ended(number)
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    except OSError:
+        return 0, 0, 0
+
+
+def _changed_since(path: str, when: float) -> bool:
+    """By the inode's change time, which a rename cannot carry over; with a second of doubt for coarse clocks."""
+    try:
+        return os.stat(path).st_ctime >= when - 1.0
+    except OSError:
+        return True

@@ -1,0 +1,347 @@
+"""SCons tool: save a C or C++ file and the running program runs the new code.
+
+    env = Environment(tools=["default", "hotreload"])
+    plug = env.HotLibrary("build/plug", ["src/plug.c"])
+    main = env.HotProgram("build/main", ["src/main.c"], plugins=[plug])
+
+or, in a project that has its targets already, ``env.HotReload(host=program, plugins=[library])``. Then ``scons watch``,
+``scons reload``, ``scons hosts``. ``release=1`` links hosts to their plugins for good.
+
+This module only declares: targets, options, and what happens when SCons is about to build. What it does is in the
+package ``hotreload_engine`` beside ``site_tools``.
+"""
+
+import contextlib
+import fcntl
+import os
+import sys
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if _HERE not in sys.path:
+    sys.path.append(_HERE)  # a toolpath is on sys.path only while this module executes
+
+import SCons.Errors  # noqa: E402
+import SCons.Node  # noqa: E402
+import SCons.Node.Alias  # noqa: E402
+import SCons.Node.FS  # noqa: E402
+import SCons.Script  # noqa: E402
+import SCons.Script.Main  # noqa: E402
+import SCons.Script.SConscript  # noqa: E402
+import SCons.Util  # noqa: E402
+from hotreload_engine import audit, once, relaunch, report  # noqa: E402
+from hotreload_engine.journal import Journal  # noqa: E402
+from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
+
+_TARGETS = ("watch", "reload", "hosts")
+_OPTIONS = (
+    ("--hot-run", {"nargs": "?", "const": "", "metavar": "ARGS", "help": "watch: start the host too, with ARGS"}),
+    ("--hot-events", {"metavar": "FILE", "help": "write events as NDJSON to FILE ('-' for standard output)"}),
+    ("--hot-quiet", {"action": "store_true", "help": "print trouble only"}),
+    ("--hot-poll", {"action": "store_true", "help": "watch: look at files instead of waiting for file events"}),
+    ("--hot-explain", {"action": "store_true", "help": "watch: say why each target was rebuilt"}),
+)
+
+
+def exists(env):
+    return True
+
+
+def generate(env):
+    """Called for every environment that names the tool, clones too; the session is set up once."""
+    for method in (HotLibrary, HotProgram, HotReload):
+        env.AddMethod(method)
+    _Project.of_this_process()
+
+
+# --- pseudo-builders ----------------------------------------------------------------------------------------
+
+
+def HotLibrary(env, target, source, **overrides):
+    """SharedLibrary whose code running hosts reload. Overrides are SharedLibrary's."""
+    plugin = env.Clone()
+    _add_header(plugin)
+    if _release():
+        plugin.Append(CPPDEFINES=["HR_RELEASE"])
+    else:
+        plugin.Append(SHLINKFLAGS=["-Wl,-Bsymbolic", "-Wl,--build-id"])  # own calls never bind to an older generation
+        if not any(flag.startswith("-g") for flag in _flags(env, "CCFLAGS", "CFLAGS", "CXXFLAGS", "SHCCFLAGS")):
+            plugin.Append(SHCCFLAGS=["-g"])  # a debugger follows every generation
+        if "g++" in os.path.basename(plugin.subst("$CXX")) and "clang" not in plugin.subst("$CXX"):
+            plugin.Append(SHCXXFLAGS=["-fno-gnu-unique"])  # such symbols keep a library mapped for ever
+    for variable, flag in (("SHCCFLAGS", "-fPIC"), ("SHLINKFLAGS", "-shared")):
+        if flag not in _flags(plugin, variable):
+            plugin.Append(**{variable: [flag]})
+    library = plugin.SharedLibrary(target, source, **overrides)
+    _Project.of_this_process().add(None, library)
+    return library
+
+
+def HotProgram(env, target, source, plugins=(), hot=None, **overrides):
+    """Program that hosts ``plugins``. ``hot=False``, or release=1 for all: linked to them for good, no runtime."""
+    hot = not _release() if hot is None else hot
+    host = env.Clone()
+    _add_header(host)
+    libraries = [_node(env, plugin) for plugin in _each(env, plugins)]
+    if hot:
+        # -l lets the linker see the plugin; --as-needed keeps it out of DT_NEEDED as long as no symbol of it is used
+        # directly: a copy in the global scope would serve the calls of every later generation (old code, no error).
+        host["_HOTRELOAD_LIBS"] = ["-Wl,--push-state,--as-needed", *_link_flags(env, libraries), "-Wl,--pop-state"]
+        host["_LIBFLAGS"] = f"$_HOTRELOAD_LIBS {host['_LIBFLAGS']} -ldl -pthread"
+        program = host.Program(target, source, **overrides)
+        env.Requires(program, libraries)
+        HotReload(env, host=program, plugins=libraries)
+        return program
+    host.Append(CPPDEFINES=["HR_RELEASE"])
+    host["_HOTRELOAD_LIBS"] = _link_flags(env, libraries)
+    host["_LIBFLAGS"] = f"$_HOTRELOAD_LIBS {host['_LIBFLAGS']}"
+    program = host.Program(target, source, **overrides)
+    start = program[0].get_dir()
+    for library in libraries:
+        step = os.path.relpath(library.get_dir().get_abspath(), start.get_abspath())
+        host.AppendUnique(RPATH=[env.Literal("\\$$ORIGIN" + ("" if step == "." else "/" + step))])
+    env.Depends(program, libraries)
+    return program
+
+
+def HotReload(env, host=None, plugins=()):
+    """Make existing targets hot: ``host`` reloads ``plugins``. Nodes or paths; neither is built in another way."""
+    project = _Project.of_this_process()
+    hosts = [_node(env, each) for each in _each(env, host)]
+    libraries = [_node(env, plugin) for plugin in _each(env, plugins)]
+    if not libraries:
+        raise SCons.Errors.UserError("HotReload: no plugins given; write plugins=[library, ...]")
+    for library in libraries:
+        project.add(hosts, [library])
+
+
+def _add_header(env):
+    header = os.path.join(os.path.dirname(_HERE), "src")
+    if os.path.exists(os.path.join(header, "hotreload.h")):
+        env.AppendUnique(CPPPATH=[env.Dir(header)])
+
+
+def _link_flags(env, libraries):
+    """-L./DIR -lNAME for each; -l:FILE where the name does not follow the convention."""
+    flags = []
+    for library in libraries:
+        stem, suffix = os.path.splitext(library.name)
+        plain = stem.startswith("lib") and suffix == ".so"
+        flags += [f"-L./{env.Dir('#').rel_path(library.get_dir())}"]
+        flags += [f"-l{stem[3:]}" if plain else f"-l:{library.name}"]
+    return flags
+
+
+def _flags(env, *variables):
+    return [flag for variable in variables for flag in SCons.Util.CLVar(env.subst(f"${variable}"))]
+
+
+def _release():
+    return SCons.Script.ARGUMENTS.get("release", "0").lower() in ("1", "yes", "true", "on")
+
+
+def _each(env, things):
+    return [] if things is None else [each for each in env.Flatten([things]) if each]
+
+
+def _node(env, thing):
+    return env.File(thing) if SCons.Util.is_String(thing) else thing
+
+
+# --- what SCons is about to do --------------------------------------------------------------------------------
+
+
+class _Project:
+    """The plugins of this process, and the moment when SCons has read everything and is about to build."""
+
+    @classmethod
+    def of_this_process(cls):
+        # On a module of SCons, not of ours: two paths to this tool make two modules, but there is one session.
+        if not hasattr(SCons.Script.Main, "hotreload_project"):
+            SCons.Script.Main.hotreload_project = cls()
+        return SCons.Script.Main.hotreload_project
+
+    def __init__(self):
+        self.carried = relaunch.carried()
+        self._plugins = {}  # library node → host nodes
+        self._options = {}
+        self._reads = audit.install()
+        self._scons_build = SCons.Script.Main._build_targets
+        SCons.Script.Main._build_targets = self._build
+        for name, settings in _OPTIONS:
+            destination = name.lstrip("-").replace("-", "_")
+            try:
+                SCons.Script.AddOption(name, dest=destination, **settings)
+                self._options[name] = destination
+            except Exception as error:  # optparse's OptionConflictError, whichever class this version raises
+                if "conflict" not in str(error):
+                    raise
+                _say(f"hotreload: the project has an option {name} of its own; ours is not available")
+        default = SCons.Node.Alias.default_ans
+        self._aliases = {name: default.Alias(name) for name in _TARGETS if name not in default}
+
+    def add(self, hosts, libraries):
+        for library in libraries:
+            known = self._plugins.setdefault(library, [])
+            known += [host for host in hosts or () if host not in known]
+
+    def plugins(self, wanted=lambda node: True):
+        return [
+            Plugin(
+                os.path.join(os.path.realpath(node.get_dir().get_abspath()), node.name),
+                tuple(str(host.get_abspath()) for host in hosts),
+                tuple(_sources(node)),
+            )
+            for node, hosts in self._plugins.items()
+            if wanted(node)
+        ]
+
+    def option(self, name):
+        return SCons.Script.GetOption(self._options[name]) if name in self._options else None
+
+    # --- in place of SCons's _build_targets --------------------------------------------------------------------
+
+    def _build(self, fs, options, targets, target_top):
+        self._reads.stop()
+        if relaunch.is_trial():
+            return [fs.Dir("#")]  # read without an error: that is all that was asked
+        ours = [name for name in _TARGETS if name in map(str, SCons.Script.BUILD_TARGETS) and self._is_ours(name, fs)]
+        targets = _without(ours) if ours else targets
+        passive = options.no_exec or options.question or options.clean
+        try:
+            if passive or not ours:
+                return self._plain(fs, options, targets, target_top, passive)
+            if len(ours) > 1:
+                raise HotReloadError(f"{' and '.join(ours)} cannot be asked for together", "command line", "name one")
+            return getattr(self, "_" + ours[0])(fs, options, targets, target_top)
+        except HotReloadError as error:
+            raise SCons.Errors.UserError(f"hotreload: {error}") from error
+
+    def _plain(self, fs, options, targets, target_top, passive):
+        nodes = self._scons_build(fs, options, targets, target_top)
+        built = self.plugins(lambda node: node.get_state() in (SCons.Node.executed, SCons.Node.up_to_date))
+        if options.clean:
+            once.clean(self.plugins(lambda node: not os.path.exists(node.get_abspath())))
+        elif built and not passive and not _release():
+            with self._journal() as emit:
+                if not once.publish(built, emit):
+                    SCons.Script.Main.exit_status = 2
+        return nodes
+
+    def _reload(self, fs, options, targets, target_top):
+        nodes = self._scons_build(fs, options, targets, target_top)
+        if SCons.Script.Main.exit_status == 0:
+            with self._journal() as emit:
+                if not once.reload(self.plugins(), emit):
+                    SCons.Script.Main.exit_status = 2
+        return nodes or [fs.Dir("#")]
+
+    def _hosts(self, fs, options, targets, target_top):
+        plugins = self.plugins()
+        if not plugins:
+            _say("no plugin is declared in this project (HotLibrary or HotReload)")
+        once.list_hosts(plugins, _say)
+        return [fs.Dir("#")]
+
+    def _watch(self, fs, options, targets, target_top):
+        from hotreload_engine.graph import Graph
+        from hotreload_engine.runner import Runner
+        from hotreload_engine.session import Session, Settings
+
+        with self._journal() as emit, _only_watcher(fs.Top.get_abspath()):
+            arguments = self.option("--hot-run")
+            programs = [host for hosts in self._plugins.values() for host in hosts]
+            if arguments is not None and not programs:
+                raise HotReloadError(
+                    "--hot-run: no host program is known",
+                    "SConstruct",
+                    "declare it with HotProgram or HotReload(host=…)",
+                )
+            carried = self.carried
+            emit.iteration = carried.get("iteration", 0)
+            runner = None
+            if arguments is not None:
+                runner = Runner(programs[0].get_abspath(), arguments, carried.get("host", 0))
+            graph = Graph(fs, options, targets, target_top, self._scons_build, self._reads)
+            session = Session(
+                graph,
+                [] if _release() else self.plugins(),
+                emit,
+                relaunch.Relaunch(SCons.Script.SConscript.launch_dir),
+                Settings(
+                    fs.Top.get_abspath(),
+                    bool(self.option("--hot-poll")),
+                    bool(self.option("--hot-explain")),
+                    carried or None,
+                ),
+                runner,
+            )
+            SCons.Script.Main.exit_status = session.run()
+        return [fs.Dir("#")]
+
+    def _is_ours(self, name, fs):
+        alias, file = self._aliases.get(name), fs.Top.entries.get(name)
+        theirs = alias is None or alias.sources or (file is not None and file.has_builder())
+        if theirs:
+            _say(f"hotreload: the project has a target {name} of its own; ours is not available")
+        return not theirs
+
+    @contextlib.contextmanager
+    def _journal(self):
+        quiet = bool(self.option("--hot-quiet"))
+        destination = self.option("--hot-events")
+        with contextlib.ExitStack() as stack:
+            if destination == "-":
+                events = stack.enter_context(report.stdout_for_events())
+                yield Journal(report.both(report.terminal(sys.stderr, quiet), report.ndjson(events)))
+            elif destination:
+                try:
+                    # Line by line appended, so that a session after a re-exec goes on in the same file.
+                    mode = "a" if self.carried else "w"
+                    events = stack.enter_context(open(destination, mode, encoding="utf-8"))
+                except OSError as error:
+                    raise HotReloadError(
+                        f"cannot write events: {error.strerror}", destination, "give --hot-events another file"
+                    ) from error
+                yield Journal(report.both(report.terminal(sys.stdout, quiet), report.ndjson(events)))
+            else:
+                yield Journal(report.terminal(sys.stdout, quiet))
+
+
+def _without(names):
+    """Take our target names out of what SCons was asked to build; what is left, or [] for the default targets."""
+    asked, with_defaults = SCons.Script.BUILD_TARGETS, SCons.Script._build_plus_default
+    for targets in (asked, with_defaults):
+        targets[:] = [target for target in targets if str(target) not in names]
+    left = list(asked)
+    if not left:
+        asked[:] = with_defaults  # equal lists are how SCons tells that nothing was asked for
+    return left
+
+
+def _sources(library):
+    """Source files that a library's objects are made of."""
+    for child in library.sources:
+        for source in child.sources or [child]:
+            node = source.srcnode() if hasattr(source, "srcnode") else source
+            yield node.get_abspath()
+
+
+@contextlib.contextmanager
+def _only_watcher(top):
+    """One watch a tree: an flock on the project's directory itself, gone with the process."""
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HotReloadError(
+                "another scons watch runs on this tree already", top, "use that one, or end it first"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _say(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
