@@ -14,7 +14,7 @@ from typing import Any
 
 from . import elf, hosts, verify
 from .journal import Journal
-from .model import Ack, Build, Generation, Host, HotReloadError, Image, Plugin
+from .model import Ack, Build, Generation, Host, HotReloadError, Image, Plugin, Verdict
 from .slot import Slot
 
 PATIENCE = 2.0
@@ -98,14 +98,14 @@ class Delivery:
             running=self.running(),
         )
 
-    def _verdict(self, image: Image) -> verify.Verdict:
+    def _verdict(self, image: Image) -> Verdict:
         program = next((self._files.image(path) for path in self.plugin.hosts if os.path.exists(path)), None)
         running = self.census()
         functions = {name for host in running for name in host.functions}
         verdict = verify.plugin(image, sorted(functions), program, self._available(image, program, running))
         if program is not None:
             linked = verify.host(program, [image])
-            return verify.Verdict(verdict.findings + linked.findings)
+            return Verdict(verdict.findings + linked.findings)
         return verdict
 
     def _available(self, image: Image, program: Image | None, running: list[Host]) -> frozenset[str] | None:

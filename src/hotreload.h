@@ -1,0 +1,1160 @@
+/* hotreload.h - the running program takes new code, and keeps its state.        MIT licence, see LICENSE.
+
+   PURPOSE
+     Your program (the host) is linked without its interesting part (the plugin), opens it as a shared library, and at
+     one place in its loop, the safe point, changes over to the newest build of it. `scons watch` builds, publishes and
+     signals; this file is the host's half. Whatever fails, the old code goes on and the reason is told.
+
+   A PLUGIN
+       // plug.h: names and types of the functions, in one place
+       #include "hotreload.h"
+       typedef struct plug_state { unsigned calls; } plug_state;
+       #define PLUG_FUNCTIONS(X) \
+           X(plug_hello, void, (plug_state *state))
+       HR_FUNCTIONS(plug, PLUG_FUNCTIONS)
+
+       // plug.c
+       #include "plug.h"
+       HR_STATE(plug, plug_state)
+       void plug_hello(plug_state *state) { state->calls++; }
+
+   A HOST
+       #define HOTRELOAD_IMPLEMENTATION            // in one file, and there before any other #include
+       #include "hotreload.h"
+       #include "plug.h"
+       HR_TABLE(plug, PLUG_FUNCTIONS)              // static struct plug_functions plug: a typed pointer a function
+       int main(void)
+       {
+           hr_host *host;
+           hr_desc desc = HR_DESC(plug, "$ORIGIN/libplug.so");
+           hr_result now = hr_open(&host, &desc);
+           for (;;) {
+               now = hr_poll(host);                              // the safe point
+               if (now.generation) plug.plug_hello((plug_state *)now.state);
+               hr_wait(host, 1000);                              // or your own poll loop with hr_fd(host)
+           }
+       }
+     Call the plugin only through the table. A direct call links the plugin into the host for good, and later
+     generations' own calls would bind to that old copy (the builder refuses such a host).
+
+   FUNCTIONS
+     hr_open    registers the process, loads the newest generation if there is one, starts the loader thread
+     hr_poll    the safe point: changes over to a loaded generation, or does nothing (one atomic load)
+     hr_wait    sleeps until there is something to do at the safe point, a signal handler ran, or the time is over
+     hr_fd      descriptor that is readable while there is something to do at the safe point, for poll/epoll/select
+     hr_status  what runs, and why not something newer
+     hr_close   ends the registration and the loader thread
+
+   CONFIGURATION (define before including, same value in every file)
+     HOTRELOAD_IMPLEMENTATION   in exactly one C or C++ file of the host
+     HR_RELEASE                 the plugin is linked for good: no dlopen, thread or signal remains, calls are direct
+     HR_MAX_HOSTS               hr_open's that may be open at once in a process; default 16
+     HR_STATE_RESERVE           bytes of address space set aside for a plugin's state; default 64 MiB, used as touched
+
+   THREADS
+     One thread owns an hr_host: hr_poll, hr_wait, hr_status and hr_close are called by it alone. While it is in hr_poll
+     no other thread may be in plugin code or read the table. A loader thread per hr_host does all slow work (checks,
+     dlopen, reading pages in, dlclose); it blocks every signal but the reload signal.
+
+   SIGNALS
+     The reload signal (desc.signal, default SIGURG, which is ignored by default and so harms nobody) gets a handler that
+     only writes to an eventfd, keeps errno, and calls the handler that was there before. hr_open blocks the signal in
+     the calling thread, and so in threads and children made later: the loader thread takes it, and no system call of
+     yours is interrupted by us (signal(7)). Threads that exist before hr_open may see EINTR where SA_RESTART does not help.
+     A bare `kill -URG PID` reloads to the newest published generation.
+
+   OWNERSHIP
+     The state belongs to the runtime: zeroed or the plugin's default at first, at an address that never changes until
+     hr_close. `text` of a result is valid until the next hr_ call on that host. The table is yours, filled at the safe
+     point. Generations N and N-1 stay mapped, N-2 is closed. hr_close leaves the code mapped (pointers may be about)
+     and frees the state.
+
+   FORK, EXEC
+     A forked child keeps the code it has and does not reload (HR_DETACHED). After an exec the process is no host.
+
+   LIMITS
+     Linux, gcc or clang, ELF. A generation whose state has another size is refused. No thread may be left in code of
+     generation N-2 and nothing may point into it: stop threads before a reload, or do not start any in a plugin.
+     RTLD_LAZY (desc.lazy) finds an undefined function only when it is called; then the process ends.
+
+   FILES
+     Only DIR/.hotreload/ beside the library, see slot.py. Directories must be yours and not writable by others. */
+
+#ifndef HOTRELOAD_H
+#define HOTRELOAD_H
+
+#if defined(HOTRELOAD_IMPLEMENTATION) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* dlinfo, eventfd and more under -std=c99 */
+#endif
+
+#include <stddef.h>
+
+#define HR_ABI 1u
+#define HR_EXPORT __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+#define HR__BEGIN extern "C" {
+#define HR__END }
+#define HR__EXTERN extern "C"
+#define HR__ALIGNOF(type) alignof(type)
+#else
+#define HR__BEGIN
+#define HR__END
+#define HR__EXTERN extern
+#define HR__ALIGNOF(type) __alignof__(type)
+#endif
+
+/* Status and its text. */
+#define HR_CODES(X)                                                                                                    \
+    X(HR_RUNNING, "the newest published generation runs")                                                              \
+    X(HR_WAITING, "nothing is published yet: run scons, or scons watch")                                               \
+    X(HR_REFUSED, "the newest generation was refused; what ran before goes on")                                        \
+    X(HR_DETACHED, "this is a forked child: it keeps the code it has; open again in it to reload")                     \
+    X(HR_FAILED, "the runtime could not start; the text says why")                                                     \
+    X(HR_CLOSED, "the host is closed or was never opened")
+
+#define HR__ENUM(name, text) name,
+typedef enum hr_code { HR_CODES(HR__ENUM) HR__CODES } hr_code;
+#undef HR__ENUM
+
+/* What a plugin says of itself (HR_STATE). */
+typedef struct hr_plugin_info {
+    unsigned abi;
+    size_t state_size;      /* bytes */
+    size_t state_alignment; /* bytes */
+    const void *initial;    /* state_size bytes for a new state; NULL: zeros */
+} hr_plugin_info;
+
+typedef struct hr_desc {
+    const char *name;          /* of the plugin, as in HR_FUNCTIONS; NULL: it has no HR_STATE */
+    const char *library;       /* where the linker puts it. "$ORIGIN/..." is the program's directory (ld.so(8)); other
+                                  relative paths begin at the current directory of hr_open */
+    void *functions;           /* table to fill: function pointers, in the order of names */
+    const char *const *names;  /* NULL-terminated; NULL: no functions */
+    size_t state_size;         /* bytes, for a plugin without HR_STATE; with it 0, or what the host was compiled with */
+    int signal;                /* 0: SIGURG */
+    int lazy;                  /* RTLD_LAZY instead of RTLD_NOW */
+    int verbose;               /* tell each reload and refusal on stderr */
+    const hr_plugin_info *linked; /* HR_RELEASE only */
+} hr_desc;
+
+typedef struct hr_result {
+    hr_code code;
+    unsigned generation; /* that runs; 0: none, the table is not filled */
+    int changed;         /* this call changed over to it */
+    int refused;         /* this call brings a new refusal */
+    void *state;         /* NULL before the first generation */
+    size_t state_size;   /* bytes */
+    double load_us;      /* of the last load, on the loader thread: check, open, look up, read pages in */
+    double pause_us;     /* of the last change-over, at the safe point */
+    const char *text;    /* what is the matter and what to do */
+} hr_result;
+
+typedef struct hr_host hr_host;
+
+/* In plug.h, without a semicolon: a type per function (plug_hello_fn), the prototypes that the plugin must match, and
+   struct plug_functions of typed pointers. */
+#define HR_FUNCTIONS(plugin, LIST)                                                                                     \
+    LIST(HR__TYPE)                                                                                                     \
+    LIST(HR__PROTOTYPE)                                                                                                \
+    struct plugin##_functions {                                                                                        \
+        LIST(HR__MEMBER)                                                                                               \
+    };                                                                                                                 \
+    HR__EXTERN HR_EXPORT HR__WEAK const hr_plugin_info hr_plugin_##plugin;
+#define HR__TYPE(name, returned, parameters) typedef returned name##_fn parameters;
+#define HR__PROTOTYPE(name, returned, parameters) HR__EXTERN HR_EXPORT name##_fn name;
+#define HR__MEMBER(name, returned, parameters) name##_fn *name;
+#define HR__NAME(name, returned, parameters) #name,
+#define HR__POINTER(name, returned, parameters) name,
+#define HR__WEAK __attribute__((weak))
+
+/* In the plugin, once, without a semicolon: the type of its state, zeroed at first; or `initial`, a const object. */
+#define HR_STATE(plugin, type) HR__STATE(plugin, type, NULL)
+#define HR_STATE_INIT(plugin, type, initial) HR__STATE(plugin, type, &(initial))
+#define HR__STATE(plugin, type, initial)                                                                               \
+    HR__EXTERN HR_EXPORT const hr_plugin_info hr_plugin_##plugin;                                                      \
+    const hr_plugin_info hr_plugin_##plugin = {HR_ABI, sizeof(type), HR__ALIGNOF(type), initial};
+
+#ifdef HR_RELEASE
+
+#define HR_TABLE(plugin, LIST) static const struct plugin##_functions plugin = {LIST(HR__POINTER)};
+#define HR_DESC(plugin, path) {#plugin, path, NULL, NULL, 0, 0, 0, 0, &hr_plugin_##plugin}
+
+struct hr_host {
+    hr_result result;
+};
+
+static inline hr_result hr_poll(hr_host *host) { return host->result; }
+static inline hr_result hr_status(hr_host *host) { return host->result; }
+static inline int hr_fd(hr_host *host)
+{
+    (void)host;
+    return -1; /* poll(2) ignores a negative descriptor */
+}
+
+#else /* not HR_RELEASE */
+
+#define HR_TABLE(plugin, LIST)                                                                                         \
+    static struct plugin##_functions plugin;                                                                           \
+    static const char *const plugin##_names[] = {LIST(HR__NAME) NULL};
+#define HR_DESC(plugin, path) {#plugin, path, &plugin, plugin##_names, 0, 0, 0, 0, NULL}
+
+HR__BEGIN
+
+/* The safe point. Without news one atomic load. */
+hr_result hr_poll(hr_host *host);
+
+hr_result hr_status(hr_host *host);
+
+/* Owned by the runtime: do not read or close it. */
+int hr_fd(hr_host *host);
+
+HR__END
+
+#endif /* HR_RELEASE */
+
+HR__BEGIN
+
+/* Never aborts and prints nothing unless desc->verbose. *host is NULL only when memory is out (HR_FAILED). HR_WAITING,
+   HR_REFUSED: the host goes on and takes the next good generation. `desc` is copied, what it points to must stay. */
+hr_result hr_open(hr_host **host, const hr_desc *desc);
+
+/* 1: there is something to do at the safe point; 0: `milliseconds` are over (-1: never), or a signal came. */
+int hr_wait(hr_host *host, int milliseconds);
+
+void hr_close(hr_host *host);
+
+HR__END
+
+#endif /* HOTRELOAD_H */
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+#if defined(HOTRELOAD_IMPLEMENTATION) && defined(HR_RELEASE) && !defined(HR__IMPLEMENTED)
+#define HR__IMPLEMENTED
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+hr_result hr_open(hr_host **host, const hr_desc *desc)
+{
+    const hr_plugin_info *info = desc->linked;
+    hr_result result;
+    memset(&result, 0, sizeof result);
+    *host = (hr_host *)calloc(1, sizeof **host);
+    result.state_size = info ? info->state_size : desc->state_size;
+    result.state = calloc(1, result.state_size ? result.state_size : 1);
+    result.generation = 1;
+    result.text = "the plugin is linked for good (HR_RELEASE)";
+    if (!*host || !result.state) {
+        result.code = HR_FAILED;
+        result.text = "out of memory";
+        return result;
+    }
+    if (info && info->initial) memcpy(result.state, info->initial, info->state_size);
+    (*host)->result = result;
+    result.changed = 1;
+    return result;
+}
+
+int hr_wait(hr_host *host, int milliseconds)
+{
+    (void)host;
+    poll(NULL, 0, milliseconds);
+    return 0;
+}
+
+void hr_close(hr_host *host)
+{
+    if (host) free(host->result.state);
+    free(host);
+}
+
+#endif
+
+#if defined(HOTRELOAD_IMPLEMENTATION) && !defined(HR_RELEASE) && !defined(HR__IMPLEMENTED)
+#define HR__IMPLEMENTED
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__GLIBC__) && !defined(__USE_GNU)
+#error "hotreload.h: in the file that defines HOTRELOAD_IMPLEMENTATION, include it before any other header"
+#endif
+
+#ifndef HR_MAX_HOSTS
+#define HR_MAX_HOSTS 16
+#endif
+#ifndef HR_STATE_RESERVE
+#define HR_STATE_RESERVE ((size_t)64 << 20)
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
+
+#define HR__RECORD_SIZE 4096
+#define HR__REASON_SIZE 1024
+#define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
+
+typedef struct hr__generation {
+    struct hr__generation *next; /* in the list of retired ones */
+    unsigned number;
+    void *handle;
+    double load_us;
+    size_t state_size;
+    const void *initial;
+    char path[PATH_MAX];
+    void **functions; /* as many as the host has names; in the same allocation */
+} hr__generation;
+
+typedef struct hr__pointer { /* what libX.so.newest says */
+    unsigned number;
+    unsigned long long size;
+    char file[NAME_MAX + 1];
+} hr__pointer;
+
+struct hr_host {
+    hr_desc desc;
+    size_t count; /* of functions */
+    int slot;     /* in hr__slots */
+    unsigned serial;
+    int signal;
+    int forked;
+
+    /* The owner's alone. */
+    hr_result result;
+    hr__generation *current, *previous;
+    char text[HR__REASON_SIZE];
+
+    /* Between the owner and the loader. */
+    int ready_fd;            /* eventfd: there is something to do at the safe point */
+    int news;                /* atomic: the same, for the fast path */
+    hr__generation *pending; /* atomic: loaded, waits for the safe point */
+    hr__generation *running; /* atomic: set by the owner at the change-over */
+    hr__generation *retired; /* atomic list: to be closed by the loader */
+    int stop;                /* atomic */
+    double pause_us;         /* written before `running` */
+    pthread_mutex_t lock;    /* of reason and refused */
+    char reason[HR__REASON_SIZE];
+    int refused;
+
+    /* The loader's alone (the owner's before the thread runs and after it has ended). */
+    pthread_t loader;
+    int has_loader;
+    int inotify_fd;
+    int record_fd; /* -1: not registered */
+    unsigned sequence, swaps, kept, tried;
+    double load_us;
+    hr__generation *recorded; /* running, as the last record said */
+    char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
+    char library[PATH_MAX];     /* absolute */
+    char directory[PATH_MAX];   /* .hotreload */
+    char record_path[PATH_MAX];
+    const char *base;           /* file name within library */
+};
+
+/* Slots are never given back to the system: the signal handler may be about to write to a descriptor. */
+static struct {
+    hr_host *host; /* atomic */
+    int wake_fd;   /* eventfd, made once */
+    int signal;
+} hr__slots[HR_MAX_HOSTS];
+static pthread_mutex_t hr__slots_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction hr__before[NSIG];
+static unsigned hr__users[NSIG];
+static unsigned hr__serial;
+static int hr__atfork;
+
+#define hr__load(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+#define hr__store(place, value) __atomic_store_n(&(place), value, __ATOMIC_RELEASE)
+#define hr__swap(place, value) __atomic_exchange_n(&(place), value, __ATOMIC_ACQ_REL)
+
+static double hr__now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static void hr__raise(int eventfd_descriptor)
+{
+    const uint64_t one = 1;
+    const ssize_t written = write(eventfd_descriptor, &one, sizeof one);
+    (void)written; /* EAGAIN: it is raised already */
+}
+
+static void hr__lower(int eventfd_descriptor)
+{
+    uint64_t count;
+    const ssize_t taken = read(eventfd_descriptor, &count, sizeof count);
+    (void)taken;
+}
+
+/* Appends to `text` (size HR__REASON_SIZE), cut at its end. */
+__attribute__((format(printf, 2, 3))) static void hr__say(char *text, const char *format, ...)
+{
+    const size_t used = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, HR__REASON_SIZE - used, format, arguments);
+    va_end(arguments);
+}
+
+/* Joins two strings into `path` (size PATH_MAX); 0 when it is too long. */
+static int hr__join(char *path, const char *head, const char *tail)
+{
+    const size_t first = strlen(head), second = strlen(tail);
+    if (first + second >= PATH_MAX) return 0;
+    memmove(path, head, first);
+    memcpy(path + first, tail, second + 1);
+    return 1;
+}
+
+/* --- the signal --------------------------------------------------------------------------------------------------- */
+
+/* Async-signal-safe (signal-safety(7)): atomics and write only. */
+static void hr__on_signal(int number, siginfo_t *info, void *context)
+{
+    const int kept = errno;
+    int slot;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++)
+        if (hr__load(hr__slots[slot].host) && hr__slots[slot].signal == number) hr__raise(hr__slots[slot].wake_fd);
+    if (hr__before[number].sa_flags & SA_SIGINFO) {
+        if (hr__before[number].sa_sigaction) hr__before[number].sa_sigaction(number, info, context);
+    } else if (hr__before[number].sa_handler != SIG_DFL && hr__before[number].sa_handler != SIG_IGN) {
+        hr__before[number].sa_handler(number);
+    }
+    errno = kept;
+}
+
+/* A forked child has no loader thread, no lock on the record, and shares the eventfds: it is detached. */
+static void hr__in_child(void)
+{
+    int slot;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        hr_host *host = hr__slots[slot].host;
+        if (host) {
+            host->forked = 1;
+            host->result.code = HR_DETACHED;
+            host->result.text = "this is a forked child: it keeps the code it has; open again in it to reload";
+        }
+        hr__slots[slot].host = NULL;
+        hr__slots[slot].wake_fd = 0;
+    }
+    pthread_mutex_init(&hr__slots_lock, NULL);
+}
+
+static int hr__take_slot(hr_host *host)
+{
+    struct sigaction action;
+    int slot, taken = -1;
+    pthread_mutex_lock(&hr__slots_lock);
+    if (!hr__atfork) hr__atfork = pthread_atfork(NULL, NULL, hr__in_child) == 0;
+    for (slot = 0; slot < HR_MAX_HOSTS && taken < 0; slot++)
+        if (!hr__slots[slot].host) {
+            if (hr__slots[slot].wake_fd <= 0) hr__slots[slot].wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+            if (hr__slots[slot].wake_fd < 0) break;
+            taken = slot;
+        }
+    if (taken >= 0) {
+        host->serial = ++hr__serial;
+        hr__slots[taken].signal = host->signal;
+        hr__store(hr__slots[taken].host, host);
+        if (hr__users[host->signal]++ == 0) {
+            memset(&action, 0, sizeof action);
+            action.sa_sigaction = hr__on_signal;
+            action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+            sigemptyset(&action.sa_mask);
+            sigaction(host->signal, NULL, &hr__before[host->signal]);
+            sigaction(host->signal, &action, NULL);
+        }
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+    return taken;
+}
+
+static void hr__give_slot(hr_host *host)
+{
+    struct sigaction now;
+    pthread_mutex_lock(&hr__slots_lock);
+    hr__store(hr__slots[host->slot].host, NULL);
+    if (--hr__users[host->signal] == 0) {
+        sigaction(host->signal, NULL, &now);
+        if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == hr__on_signal)
+            sigaction(host->signal, &hr__before[host->signal], NULL);
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+}
+
+/* --- text files with a sum (formats: slot.py) ----------------------------------------------------------------------- */
+
+/* CRC-32 as in zlib: polynomial 0xEDB88320, reflected. */
+static uint32_t hr__crc(const char *data, size_t size)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    size_t at;
+    int bit;
+    for (at = 0; at < size; at++) {
+        crc ^= (unsigned char)data[at];
+        for (bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+    }
+    return ~crc;
+}
+
+/* The value of "key value\n" in `text`, copied; 0 when it is not there or too long. */
+static int hr__field(const char *text, const char *key, char *value, size_t size)
+{
+    const size_t length = strlen(key);
+    const char *line, *end;
+    for (line = text; line && *line; line = (end = strchr(line, '\n')) ? end + 1 : NULL)
+        if (strncmp(line, key, length) == 0 && line[length] == ' ') {
+            const char *begin = line + length + 1;
+            const size_t used = strcspn(begin, "\n");
+            if (used >= size) return 0;
+            memcpy(value, begin, used);
+            value[used] = '\0';
+            return 1;
+        }
+    return 0;
+}
+
+/* 1: read; 0: nothing is published; -1: not to be believed, reason said. */
+static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *reason)
+{
+    static const char magic[] = "hotreload-generation 1\n";
+    char path[PATH_MAX], name[NAME_MAX + 1], text[HR__RECORD_SIZE], value[32], *sum;
+    ssize_t size;
+    int file;
+    snprintf(name, sizeof name, "/%s.newest", host->base);
+    if (!hr__join(path, host->directory, name)) return 0;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0) return 0;
+    size = read(file, text, sizeof text - 1);
+    close(file);
+    text[size > 0 ? size : 0] = '\0';
+    sum = strstr(text, "\nsum ");
+    if (strncmp(text, magic, sizeof magic - 1) == 0 && sum &&
+        strtoul(sum + 5, NULL, 16) == hr__crc(text, (size_t)(sum + 1 - text)) &&
+        hr__field(text, "file", pointer->file, sizeof pointer->file) && !strchr(pointer->file, '/') &&
+        hr__field(text, "size", value, sizeof value) && (pointer->size = strtoull(value, NULL, 10)) > 0 &&
+        hr__field(text, "number", value, sizeof value) && (pointer->number = (unsigned)strtoul(value, NULL, 10)) > 0)
+        return 1;
+    hr__say(reason, "%s is damaged or of another version of hotreload: build again to replace it", path);
+    return -1;
+}
+
+static void hr__put_line(char *record, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void hr__put_line(char *record, const char *format, ...)
+{
+    const size_t used = strlen(record);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(record + used, HR__RECORD_SIZE - 64 - used, format, arguments);
+    va_end(arguments);
+}
+
+static const char *hr__file_of(const hr__generation *generation)
+{
+    const char *slash = generation ? strrchr(generation->path, '/') : NULL;
+    return slash ? slash + 1 : "-";
+}
+
+/* Rewrites the control record with one pwrite. A reader that sees half of it sees a wrong sum. */
+static void hr__write_record(hr_host *host, const char *status)
+{
+    char record[HR__RECORD_SIZE], reason[2 * HR__REASON_SIZE], *to = reason;
+    const char *from;
+    const hr__generation *running = hr__load(host->running);
+    size_t index, used;
+    unsigned long long start = 0;
+    char stat_line[1024];
+    FILE *stat_file;
+    ssize_t written;
+    if (host->record_fd < 0) return;
+    stat_file = fopen("/proc/self/stat", "re");
+    if (stat_file) {
+        const char *field = fgets(stat_line, sizeof stat_line, stat_file) ? strrchr(stat_line, ')') : NULL;
+        int space;
+        for (space = 0; field && space < 20; space++) field = strchr(field + 1, ' '); /* to field 22, proc(5) */
+        if (field) start = strtoull(field, NULL, 10);
+        fclose(stat_file);
+    }
+    pthread_mutex_lock(&host->lock);
+    for (from = host->refused || strcmp(status, "waiting") == 0 ? host->reason : ""; *from; from++) {
+        if (*from == '\n' || *from == '\\') *to++ = '\\';
+        *to++ = *from == '\n' ? 'n' : *from;
+    }
+    *to = '\0';
+    pthread_mutex_unlock(&host->lock);
+    record[0] = '\0';
+    hr__put_line(record, "hotreload-host 1\npid %ld\nstart %llu\nsignal %d\n", (long)getpid(), start, host->signal);
+    hr__put_line(record, "generation %u\nfile %s\n", running ? running->number : 0u, hr__file_of(running));
+    hr__put_line(record, "tried %u\nstatus %s\nsequence %u\n", host->tried, status, ++host->sequence);
+    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\n", host->load_us, host->pause_us,
+                 host->swaps, host->kept);
+    hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
+    hr__put_line(record, "reason %s\n", reason[0] ? reason : "-");
+    if (strlen(host->library) < 1024) hr__put_line(record, "library %s\n", host->library);
+    hr__put_line(record, "functions ");
+    for (index = 0; index < host->count; index++) /* a list that does not fit is left out: the host checks it anyway */
+        if (strlen(record) + strlen(host->desc.names[index]) < HR__RECORD_SIZE - 128)
+            hr__put_line(record, "%s%s", index ? "," : "", host->desc.names[index]);
+    hr__put_line(record, "%s\n", host->count ? "" : "-");
+    used = strlen(record);
+    used += (size_t)snprintf(record + used, sizeof record - used, "sum %08x\n", (unsigned)hr__crc(record, used));
+    memset(record + used, '\n', sizeof record - used);
+    written = pwrite(host->record_fd, record, sizeof record, 0);
+    (void)written; /* preallocated: it cannot run out of space */
+}
+
+/* --- who may write what we load --------------------------------------------------------------------------------------- */
+
+/* 1: only its owner (us or root) can write it. Group-writable is accepted for a user's private group, uid == gid. */
+static int hr__trusted(const struct stat *status, const char *path, char *reason)
+{
+    if (status->st_uid != geteuid() && status->st_uid != 0) {
+        hr__say(reason, "%s belongs to another user (uid %lu): build into a directory of your own", path,
+                (unsigned long)status->st_uid);
+        return 0;
+    }
+    if ((status->st_mode & S_IWOTH) || ((status->st_mode & S_IWGRP) && status->st_gid != status->st_uid)) {
+        hr__say(reason, "other users can write %s and so change the code that runs here: chmod go-w it", path);
+        return 0;
+    }
+    return 1;
+}
+
+static int hr__trusted_path(const char *path, char *reason)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        hr__say(reason, "%s: %s: run scons, which makes it", path, strerror(errno));
+        return 0;
+    }
+    return hr__trusted(&status, path, reason);
+}
+
+/* --- registration ----------------------------------------------------------------------------------------------------- */
+
+/* Makes the control record: complete and locked before it has its name. 1: registered; 0: reason said. */
+static int hr__register(hr_host *host, char *reason)
+{
+    char parent[PATH_MAX], real[PATH_MAX], temporary[PATH_MAX], name[NAME_MAX + 1], *slash;
+    struct flock lock;
+    int file;
+    hr__join(parent, host->library, "");
+    slash = strrchr(parent, '/');
+    *(slash == parent ? slash + 1 : slash) = '\0';
+    if (!realpath(parent, real)) {
+        hr__say(reason, "%s: %s: run scons, which makes it", parent, strerror(errno));
+        return 0;
+    }
+    if (!hr__trusted_path(real, reason)) return 0;
+    if (!hr__join(host->directory, real, "/.hotreload") || strlen(host->base) > NAME_MAX - 64) {
+        hr__say(reason, "the path of %s is too long", host->library);
+        return 0;
+    }
+    if (mkdir(host->directory, 0700) != 0 && errno != EEXIST) {
+        hr__say(reason, "cannot make %s: %s", host->directory, strerror(errno));
+        return 0;
+    }
+    if (!hr__trusted_path(host->directory, reason)) return 0;
+    snprintf(name, sizeof name, "/.%s.host.%ld.%u", host->base, (long)getpid(), host->serial);
+    if (!hr__join(temporary, host->directory, name)) return 0;
+    snprintf(name, sizeof name, "/%s.host.%ld.%u", host->base, (long)getpid(), host->serial);
+    if (!hr__join(host->record_path, host->directory, name)) return 0;
+    unlink(temporary);
+    file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    if (file < 0 || (errno = posix_fallocate(file, 0, HR__RECORD_SIZE)) != 0 || fcntl(file, F_SETLK, &lock) != 0) {
+        hr__say(reason, "cannot make the control record in %s: %s", host->directory, strerror(errno));
+        if (file >= 0) close(file);
+        unlink(temporary);
+        return 0;
+    }
+    host->record_fd = file;
+    hr__write_record(host, hr__load(host->running) ? "running" : "waiting");
+    if (rename(temporary, host->record_path) != 0) {
+        hr__say(reason, "cannot register in %s: %s", host->directory, strerror(errno));
+        close(file);
+        host->record_fd = -1;
+        unlink(temporary);
+        return 0;
+    }
+    inotify_add_watch(host->inotify_fd, host->record_path, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+    return 1;
+}
+
+/* rm -rf of the build directory takes the record's name: then we are to register again. */
+static void hr__check_registration(hr_host *host)
+{
+    struct stat mine, there;
+    if (host->record_fd >= 0 && (fstat(host->record_fd, &mine) != 0 || mine.st_nlink == 0 ||
+                                 stat(host->record_path, &there) != 0 || mine.st_ino != there.st_ino)) {
+        close(host->record_fd);
+        host->record_fd = -1;
+        host->loaded[0] = '\0';
+    }
+}
+
+/* --- loading (loader thread) -------------------------------------------------------------------------------------------- */
+
+/* A complete library for this machine? Immutable files cannot change afterwards, so what was checked is what is opened. */
+static int hr__check_file(const char *path, unsigned long long wanted, char *reason)
+{
+    ElfW(Ehdr) mine, header;
+    ElfW(Phdr) segment;
+    struct stat status;
+    unsigned index;
+    int good = 0, own, file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0 || fstat(file, &status) != 0) {
+        hr__say(reason, "%s: %s: build again", path, strerror(errno));
+        if (file >= 0) close(file);
+        return 0;
+    }
+    memset(&mine, 0, sizeof mine);
+    own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (own >= 0) {
+        if (pread(own, &mine, sizeof mine, 0) != (ssize_t)sizeof mine) memset(&mine, 0, sizeof mine);
+        close(own);
+    }
+    if (!hr__trusted(&status, path, reason)) {
+    } else if (!S_ISREG(status.st_mode) || (unsigned long long)status.st_size != wanted) {
+        hr__say(reason, "%s has %lld bytes, %llu were published: it was changed or cut; build again", path,
+                (long long)status.st_size, wanted);
+    } else if (pread(file, &header, sizeof header, 0) != (ssize_t)sizeof header ||
+               memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
+        hr__say(reason, "%s is not an ELF file: let the linker make it", path);
+    } else if (header.e_ident[EI_CLASS] != mine.e_ident[EI_CLASS] || header.e_machine != mine.e_machine) {
+        hr__say(reason, "%s is built for another machine (ELF machine %u, class %u; this host: %u, %u)", path,
+                (unsigned)header.e_machine, (unsigned)header.e_ident[EI_CLASS], (unsigned)mine.e_machine,
+                (unsigned)mine.e_ident[EI_CLASS]);
+    } else if (header.e_type != ET_DYN) {
+        hr__say(reason, "%s is not a shared library: link it with -shared", path);
+    } else if ((unsigned long long)header.e_shoff + (unsigned long long)header.e_shnum * header.e_shentsize > wanted) {
+        hr__say(reason, "%s is cut off: build again", path);
+    } else {
+        good = 1;
+        for (index = 0; good && index < header.e_phnum; index++)
+            if (pread(file, &segment, sizeof segment, (off_t)(header.e_phoff + (ElfW(Off))index * sizeof segment)) !=
+                    (ssize_t)sizeof segment ||
+                (unsigned long long)segment.p_offset + segment.p_filesz > wanted) {
+                hr__say(reason, "%s is cut off: build again", path);
+                good = 0;
+            }
+    }
+    close(file);
+    return good;
+}
+
+/* Reads the library's pages in, so that the first calls after the change-over do not wait for the disk. */
+static int hr__populate(struct dl_phdr_info *info, size_t size, void *wanted)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const struct link_map *map = (const struct link_map *)wanted;
+    unsigned index;
+    (void)size;
+    if (info->dlpi_addr != map->l_addr) return 0;
+    for (index = 0; index < info->dlpi_phnum; index++)
+        if (info->dlpi_phdr[index].p_type == PT_LOAD) {
+            const uintptr_t begin = (info->dlpi_addr + info->dlpi_phdr[index].p_vaddr) & ~(page - 1);
+            const uintptr_t end = info->dlpi_addr + info->dlpi_phdr[index].p_vaddr + info->dlpi_phdr[index].p_memsz;
+            madvise((void *)begin, end - begin, MADV_POPULATE_READ); /* a failure only costs time */
+        }
+    return 1;
+}
+
+/* dlclose returns 0 always; RTLD_NOLOAD tells whether the library has really gone (dlopen(3)). */
+static void hr__unload(hr_host *host, hr__generation *generation)
+{
+    void *left;
+    dlclose(generation->handle);
+    left = dlopen(generation->path, RTLD_NOLOAD | RTLD_LAZY);
+    if (left)
+        dlclose(left);
+    else
+        host->kept--;
+    free(generation);
+}
+
+static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *pointer, char *reason)
+{
+    const double begun = hr__now_us();
+    const hr__generation *running = hr__load(host->running);
+    char name[NAME_MAX + 2];
+    const hr_plugin_info *info = NULL;
+    struct link_map *map = NULL;
+    size_t index, missing = 0;
+    hr__generation *generation =
+        (hr__generation *)calloc(1, sizeof *generation + host->count * sizeof(void *));
+    if (!generation) {
+        hr__say(reason, "out of memory");
+        return NULL;
+    }
+    generation->functions = (void **)(generation + 1);
+    generation->number = pointer->number;
+    snprintf(name, sizeof name, "/%s", pointer->file);
+    if (!hr__join(generation->path, host->directory, name) ||
+        !hr__check_file(generation->path, pointer->size, reason)) {
+        free(generation);
+        return NULL;
+    }
+    generation->handle = dlopen(generation->path, (host->desc.lazy ? RTLD_LAZY : RTLD_NOW) | RTLD_LOCAL);
+    if (!generation->handle) {
+        hr__say(reason, "dlopen: %s", dlerror());
+        free(generation);
+        return NULL;
+    }
+    host->kept++;
+    for (index = 0; index < host->count; index++) {
+        generation->functions[index] = dlsym(generation->handle, host->desc.names[index]);
+        if (!generation->functions[index]) {
+            const char *error = dlerror();
+            hr__say(reason, missing++ ? ", %s" : "functions missing: %s", host->desc.names[index]);
+            if (missing == 1 && host->count == 1 && error) hr__say(reason, " (dlsym: %s)", error);
+        }
+    }
+    if (missing) hr__say(reason, ": define them, or take them out of the list and build the host again");
+    if (!missing && host->desc.name && strlen(host->desc.name) < NAME_MAX - 16) {
+        snprintf(name, sizeof name, "hr_plugin_%s", host->desc.name);
+        info = (const hr_plugin_info *)dlsym(generation->handle, name);
+        dlerror();
+    }
+    generation->state_size = info ? info->state_size : host->desc.state_size;
+    generation->initial = info ? info->initial : NULL;
+    if (missing) {
+    } else if (info && info->abi != HR_ABI) {
+        hr__say(reason, "the plugin is built with another version of hotreload.h (%u, this host: %u): build both again",
+                info->abi, HR_ABI);
+    } else if (running && running->state_size != generation->state_size) {
+        hr__say(reason, "the state's size changed, %llu to %llu bytes: put the field back, or restart the host",
+                (unsigned long long)running->state_size, (unsigned long long)generation->state_size);
+    } else if (host->desc.state_size && generation->state_size != host->desc.state_size) {
+        hr__say(reason, "the host was compiled with a state of %llu bytes, the plugin has %llu: build the host again",
+                (unsigned long long)host->desc.state_size, (unsigned long long)generation->state_size);
+    } else if (generation->state_size > HR_STATE_RESERVE) {
+        hr__say(reason, "the state has %llu bytes, more than HR_STATE_RESERVE: define that larger in the host",
+                (unsigned long long)generation->state_size);
+    } else {
+        if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) == 0 && map) dl_iterate_phdr(hr__populate, map);
+        generation->load_us = hr__now_us() - begun;
+        return generation;
+    }
+    hr__unload(host, generation);
+    return NULL;
+}
+
+static void hr__tell(hr_host *host, const char *reason)
+{
+    pthread_mutex_lock(&host->lock);
+    host->refused = reason != NULL;
+    host->reason[0] = '\0';
+    if (reason) hr__say(host->reason, "%s", reason);
+    pthread_mutex_unlock(&host->lock);
+}
+
+static void hr__announce(hr_host *host)
+{
+    hr__store(host->news, 1);
+    hr__raise(host->ready_fd);
+}
+
+/* Reads the pointer and loads what it names, if that is not what is loaded already. */
+static void hr__look(hr_host *host)
+{
+    char reason[HR__REASON_SIZE] = "";
+    hr__pointer pointer;
+    hr__generation *generation, *superseded;
+    int found;
+    if (host->record_fd < 0 && !hr__register(host, reason)) {
+        if (!hr__load(host->running) && strcmp(host->reason, reason) != 0) {
+            hr__tell(host, reason);
+            hr__announce(host);
+        }
+        return;
+    }
+    found = hr__read_pointer(host, &pointer, reason);
+    if (found == 0 || (found > 0 && strcmp(pointer.file, host->loaded) == 0)) {
+        if (found > 0) host->tried = pointer.number;
+        hr__tell(host, NULL);
+        hr__write_record(host, hr__load(host->pending) ? "ready" : hr__load(host->running) ? "running" : "waiting");
+        return;
+    }
+    generation = found > 0 ? hr__open_generation(host, &pointer, reason) : NULL;
+    if (found > 0) host->tried = pointer.number;
+    if (!generation) {
+        hr__tell(host, reason);
+        hr__write_record(host, "refused");
+        if (host->desc.verbose) fprintf(stderr, "hotreload: refused generation %u: %s\n", host->tried, reason);
+        hr__announce(host);
+        return;
+    }
+    memcpy(host->loaded, pointer.file, sizeof host->loaded);
+    host->load_us = generation->load_us;
+    hr__tell(host, NULL);
+    superseded = hr__swap(host->pending, generation);
+    if (superseded) hr__unload(host, superseded); /* the safe point never came to it */
+    hr__write_record(host, "ready");
+    hr__announce(host);
+}
+
+/* The owner has changed over: answer, and close what is older than the previous generation. */
+static void hr__settle(hr_host *host)
+{
+    hr__generation *running = hr__load(host->running), *retired = hr__swap(host->retired, (hr__generation *)NULL);
+    if (running != host->recorded) {
+        host->recorded = running;
+        host->swaps++;
+        if (!hr__load(host->pending)) hr__write_record(host, host->refused ? "refused" : "running");
+        if (host->desc.verbose) fprintf(stderr, "hotreload: generation %u runs\n", running->number);
+    }
+    while (retired) {
+        hr__generation *next = retired->next;
+        hr__unload(host, retired);
+        retired = next;
+    }
+}
+
+static void *hr__loader(void *argument)
+{
+    hr_host *host = (hr_host *)argument;
+    const int wake_fd = hr__slots[host->slot].wake_fd;
+    char events[1024];
+    sigset_t mine;
+    sigemptyset(&mine);
+    sigaddset(&mine, host->signal);
+    pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
+    while (!hr__load(host->stop)) {
+        struct pollfd wait_for[2];
+        int woken;
+        wait_for[0].fd = wake_fd;
+        wait_for[1].fd = host->inotify_fd;
+        wait_for[0].events = wait_for[1].events = POLLIN;
+        wait_for[0].revents = wait_for[1].revents = 0;
+        woken = poll(wait_for, 2, host->record_fd < 0 ? HR__RETRY_MS : -1);
+        if (hr__load(host->stop)) break;
+        if (woken < 0) continue;
+        if (wait_for[1].revents) {
+            while (read(host->inotify_fd, events, sizeof events) > 0) {
+            }
+            hr__check_registration(host);
+        }
+        if (wait_for[0].revents) hr__lower(wake_fd);
+        if (hr__load(host->running) != host->recorded) {
+            hr__settle(host); /* our own wake-up: no signal need have come, but looking once more costs little */
+        }
+        hr__look(host);
+    }
+    return NULL;
+}
+
+/* --- the face ------------------------------------------------------------------------------------------------------------ */
+
+/* desc->library → absolute path, lexically. */
+static int hr__locate(hr_host *host)
+{
+    static const char origin[] = "$ORIGIN/";
+    char head[PATH_MAX];
+    const char *tail = host->desc.library ? host->desc.library : "";
+    ssize_t size;
+    head[0] = '\0';
+    if (strncmp(tail, origin, sizeof origin - 1) == 0) {
+        char *slash;
+        size = readlink("/proc/self/exe", head, sizeof head - 1);
+        head[size > 0 ? size : 0] = '\0';
+        slash = strrchr(head, '/');
+        if (!slash) return 0;
+        slash[1] = '\0';
+        tail += sizeof origin - 1;
+    } else if (tail[0] != '/') {
+        if (!getcwd(head, sizeof head - 1)) return 0;
+        strcat(head, "/");
+    }
+    if (!tail[0] || !hr__join(host->library, head, tail)) return 0;
+    host->base = strrchr(host->library, '/') + 1;
+    return host->base[0] != '\0';
+}
+
+/* Changes over to `generation`: the only thing that happens at the safe point. */
+static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
+{
+    hr__generation *retired = host->previous;
+    if (!host->current && host->result.state && generation->initial)
+        memcpy(host->result.state, generation->initial, generation->state_size);
+    if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
+    host->previous = host->current;
+    host->current = generation;
+    host->result.generation = generation->number;
+    host->result.state_size = generation->state_size;
+    host->result.load_us = generation->load_us;
+    host->result.changed = 1;
+    if (retired) {
+        retired->next = hr__load(host->retired);
+        while (!__atomic_compare_exchange_n(&host->retired, &retired->next, retired, 0, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE)) {
+        }
+    }
+    host->result.pause_us = hr__now_us() - begun;
+    __atomic_store(&host->pause_us, &host->result.pause_us, __ATOMIC_RELEASE);
+    hr__store(host->running, generation);
+}
+
+/* There is news: a loaded generation, a refusal, or both. */
+static hr_result hr__take_news(hr_host *host)
+{
+    static const char *const texts[] = {
+#define HR__TEXT(name, text) text,
+        HR_CODES(HR__TEXT)
+#undef HR__TEXT
+    };
+    const double begun = hr__now_us();
+    hr__generation *generation;
+    hr_result result;
+    hr__lower(host->ready_fd);
+    hr__store(host->news, 0);
+    generation = hr__swap(host->pending, (hr__generation *)NULL);
+    if (generation) hr__change_over(host, generation, begun);
+    pthread_mutex_lock(&host->lock);
+    host->result.refused = host->refused;
+    host->result.code = !host->current ? HR_WAITING : HR_RUNNING;
+    if (host->refused) {
+        host->result.code = HR_REFUSED;
+        memcpy(host->text, host->reason, sizeof host->text);
+    }
+    pthread_mutex_unlock(&host->lock);
+    host->result.text = host->result.refused ? host->text : texts[host->result.code];
+    result = host->result;
+    host->result.changed = host->result.refused = 0;
+    if (generation && host->has_loader) hr__raise(hr__slots[host->slot].wake_fd);
+    return result;
+}
+
+static hr_result hr__failed(hr_host *host, const char *text)
+{
+    hr_result result;
+    memset(&result, 0, sizeof result);
+    result.code = HR_FAILED;
+    result.text = text;
+    if (host) host->result = result;
+    return result;
+}
+
+hr_result hr_open(hr_host **out, const hr_desc *desc)
+{
+    hr_host *host = (hr_host *)calloc(1, sizeof *host);
+    sigset_t all, before;
+    int failed;
+    *out = host;
+    if (!host) return hr__failed(NULL, "out of memory");
+    host->desc = *desc;
+    host->signal = desc->signal ? desc->signal : SIGURG;
+    host->record_fd = host->inotify_fd = host->ready_fd = host->slot = -1;
+    pthread_mutex_init(&host->lock, NULL);
+    while (desc->names && desc->names[host->count]) host->count++;
+    if (host->signal < 1 || host->signal >= NSIG || host->signal == SIGKILL || host->signal == SIGSTOP)
+        return hr__failed(host, "desc.signal is not a signal that can be caught: use 0 for SIGURG, or SIGUSR1");
+    if (!hr__locate(host))
+        return hr__failed(host, "desc.library is missing or too long: name the file that the linker makes");
+    host->result.state = mmap(NULL, HR_STATE_RESERVE, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (host->result.state == MAP_FAILED)
+        return hr__failed(host, "no address space for the state: define HR_STATE_RESERVE smaller");
+    host->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    host->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (host->ready_fd < 0 || host->inotify_fd < 0)
+        return hr__failed(host, "no descriptor to be had (eventfd, inotify): raise ulimit -n or max_user_instances");
+    host->slot = hr__take_slot(host);
+    if (host->slot < 0) return hr__failed(host, "too many hosts in this process: define HR_MAX_HOSTS larger");
+
+    hr__look(host);
+    hr__take_news(host);
+    hr__settle(host);
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(&host->loader, NULL, hr__loader, host);
+    sigaddset(&before, host->signal);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) return hr__failed(host, "the loader thread does not start: raise ulimit -u");
+    host->has_loader = 1;
+    host->result.changed = host->current != NULL;
+    host->result.refused = host->result.code == HR_REFUSED;
+    {
+        const hr_result result = host->result;
+        host->result.changed = host->result.refused = 0;
+        return result;
+    }
+}
+
+hr_result hr_poll(hr_host *host)
+{
+    if (!host) return hr__failed(NULL, "hr_poll: no host: look at the result of hr_open");
+    if (!hr__load(host->news) || host->forked) return host->result;
+    return hr__take_news(host);
+}
+
+hr_result hr_status(hr_host *host)
+{
+    return host ? host->result : hr__failed(NULL, "hr_status: no host: look at the result of hr_open");
+}
+
+int hr_fd(hr_host *host) { return host && !host->forked ? host->ready_fd : -1; }
+
+int hr_wait(hr_host *host, int milliseconds)
+{
+    struct pollfd wait_for;
+    wait_for.fd = hr_fd(host);
+    wait_for.events = POLLIN;
+    wait_for.revents = 0;
+    return poll(&wait_for, 1, milliseconds) > 0;
+}
+
+void hr_close(hr_host *host)
+{
+    if (!host) return;
+    if (host->has_loader && !host->forked) {
+        hr__generation *generation;
+        hr__store(host->stop, 1);
+        hr__raise(hr__slots[host->slot].wake_fd);
+        pthread_join(host->loader, NULL);
+        hr__settle(host);
+        generation = hr__swap(host->pending, (hr__generation *)NULL);
+        if (generation) hr__unload(host, generation);
+    }
+    if (host->slot >= 0 && !host->forked) hr__give_slot(host);
+    if (host->record_fd >= 0 && !host->forked) {
+        hr__write_record(host, "closed");
+        unlink(host->record_path);
+    }
+    if (host->record_fd >= 0) close(host->record_fd);
+    if (host->inotify_fd >= 0) close(host->inotify_fd);
+    if (host->ready_fd >= 0) close(host->ready_fd);
+    if (host->result.state && host->result.state != MAP_FAILED) munmap(host->result.state, HR_STATE_RESERVE);
+    pthread_mutex_destroy(&host->lock);
+    free(host->previous);
+    free(host->current); /* the bookkeeping; the code stays mapped */
+    free(host);
+}
+
+#endif /* HOTRELOAD_IMPLEMENTATION */
