@@ -192,7 +192,7 @@ def _read_settled(slot: Slot, path: str) -> Host:
 
 def _lock_holder(path: str) -> int | None:
     """The pid that holds the record's lock, 0 when it is in a pid namespace that we do not see, None without a lock."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))

@@ -89,9 +89,7 @@ class Session:
 
     def _turn(self) -> None:
         """Wait for one thing to happen and see to it."""
-        owed = any(delivery.owed for delivery in self._deliveries)
-        busy = self._untidy or self._graph.idle()
-        changes = self._watcher.next(0.0 if busy else 0.1 if owed else None)
+        changes = self._watcher.next(self._patience())
         for delivery in self._deliveries:
             delivery.pending_answers()
         self._see_to_processes()
@@ -110,6 +108,15 @@ class Session:
             known = self._graph.inputs() if changes.everything else frozenset()
             self._pass(ChangeSet(inputs | known, changes.first_at, changes.last_at, changes.everything, changes.note))
 
+    def _patience(self) -> float | None:
+        """Seconds to wait for a change until something else is to be done; None when nothing is."""
+        times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
+        if self._untidy:
+            times.append(0.0)
+        elif (more := self._graph.idle()) is not None:
+            times.append(more)
+        return min(times, default=None)
+
     def _stop(self, number: int) -> int:
         try:
             if self._runner:
@@ -126,11 +133,11 @@ class Session:
     def _pass(self, changes: ChangeSet) -> None:
         cause_at = time.monotonic()
         self._emit("change", files=sorted(changes.files), note=changes.note)
-        build = self._graph.update(changes.files, self._watcher.pending)
+        build = self._graph.update(changes.files, self._inputs_changed)
         if build.restart:
             self._restart(build.restart)
             return
-        if build.cut or self._watcher.pending():
+        if build.cut or self._inputs_changed():
             self._watch()
             return
         self._after(build, Cause(build, changes.last_at, cause_at))
@@ -179,7 +186,7 @@ class Session:
         self._delivered[delivery.plugin.library] = _identity(delivery.plugin.library)
         generation = delivery.publish(cause)
         if generation:
-            delivery.call(generation, cause, self._watcher.pending)
+            delivery.call(generation, cause, self._inputs_changed)
             self._untidy = True
         else:
             self._bad = True
@@ -243,6 +250,9 @@ class Session:
 
     def _relevant(self, path: str) -> bool:
         return self._graph.relevant(path) or any(delivery.slot.is_record(path) for delivery in self._deliveries)
+
+    def _inputs_changed(self) -> bool:
+        return self._watcher.pending(self._graph.relevant)
 
     def _watch(self) -> None:
         directories = self._graph.directories() | {delivery.slot.directory for delivery in self._deliveries}

@@ -26,7 +26,6 @@ import SCons.Node.Alias  # noqa: E402
 import SCons.Node.FS  # noqa: E402
 import SCons.Script  # noqa: E402
 import SCons.Script.Main  # noqa: E402
-import SCons.Script.SConscript  # noqa: E402
 import SCons.Util  # noqa: E402
 from hotreload_engine import audit, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
@@ -266,7 +265,7 @@ class _Project:
                 graph,
                 [] if _release() else self.plugins(),
                 emit,
-                relaunch.Relaunch(SCons.Script.SConscript.launch_dir),
+                relaunch.Relaunch(SCons.Script._SConscript.launch_dir),
                 Settings(
                     fs.Top.get_abspath(),
                     bool(self.option("--hot-poll")),
