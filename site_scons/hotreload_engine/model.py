@@ -117,6 +117,8 @@ class Image:
     """Defined symbols of the dynamic symbol table that others can bind to."""
     imports: frozenset[str] = frozenset()
     """Undefined, non-weak symbols of the dynamic symbol table."""
+    flags: frozenset[str] = frozenset()
+    """Names of the bits in DT_FLAGS and DT_FLAGS_1 without DF_ and DF_1_: PIE, NOOPEN, NODELETE, STATIC_TLS, ..."""
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,54 @@
-"""Images and contract → Verdict, with all findings at once. Pure: no disk, no process.
+"""Images and contract → Verdict, with all findings at once. Pure: no disk, no process; publishes nothing.
 
-What the builder can see will fail in a host is refused here, before it is published.
+What the builder can see will fail in a host is refused here, before it is published. ``_PLUGIN_CHECKS`` is the list of
+what is looked at: a check is a function from the case to its findings, and knows nothing of the others.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from .model import Finding, Image, Verdict
 
+_LINKERS_OWN = frozenset({"_init", "_fini", "_edata", "_end", "__bss_start"})
+"""Symbols that older linkers define in every file."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """All that a check may look at."""
+
+    image: Image
+    functions: tuple[str, ...]
+    available: frozenset[str] | None
+    target: tuple[str, int] | None
+    """Machine and bits that the library must be for; None when nobody knows."""
+    target_name: str
+
 
 def plugin(
-    image: Image, functions: Iterable[str], host: Image | None = None, available: frozenset[str] | None = None
+    image: Image,
+    functions: Iterable[str],
+    host: Image | None = None,
+    available: frozenset[str] | None = None,
+    machine: tuple[str, int] | None = None,
 ) -> Verdict:
     """Whether hosts can take ``image``.
 
     ``functions``: what running hosts look up by name. ``host``: the program that loads it, if known. ``available``:
     every name that the hosts and their libraries define; None when that cannot be told, and then nothing is said of it.
+    ``machine``: (machine, bits) of this computer as in ``Image``, used when no host is known.
     """
-    return Verdict(
-        (
-            *_kind(image),
-            *_machine(image, host),
-            *_missing_functions(image, functions),
-            *_undefined(image, available),
-        )
+    case = _Case(
+        image,
+        tuple(dict.fromkeys(functions)),
+        available,
+        (host.machine, host.bits) if host else machine,
+        "the host" if host else "this computer",
     )
+    return Verdict(tuple(finding for check in _PLUGIN_CHECKS for finding in check(case)))
 
 
 def host(image: Image, plugins: Iterable[Image]) -> Verdict:
@@ -35,66 +57,117 @@ def host(image: Image, plugins: Iterable[Image]) -> Verdict:
     With DT_NEEDED the plugin's first copy is in the global scope of symbols, and every later generation's own calls to
     its non-static functions and data bind to that old copy: old and new code mixed, and no error (dlsym(3), ld.so(8)).
     """
-    findings = []
-    for library in plugins:
-        name = library.path.rpartition("/")[2]
-        if {name, library.soname} & set(image.needed):
-            pulled = sorted(image.imports & library.exports)
-            used = ", ".join(pulled) if pulled else "no symbol: it is linked without -Wl,--as-needed"
-            findings.append(
-                Finding(
-                    f"the host is linked to {name} after all, so later generations would run old code; it uses {used}",
-                    image.path,
-                    "call the plugin only through its table of function pointers (HR_TABLE); release=1 links for good",
-                )
+    needed = {_base(name) for name in image.needed}
+    return Verdict(
+        tuple(
+            Finding(
+                f"the host is linked to {_base(library.path)} after all, so that new generations would call old code: "
+                + _pulled(image, library),
+                image.path,
+                "call the plugin only through its table of function pointers (HR_TABLE), and link it behind "
+                "-Wl,--as-needed; release=1 links it for good",
             )
-    return Verdict(tuple(findings))
-
-
-def _kind(image: Image) -> list[Finding]:
-    if image.kind == "DYN":
-        return []
-    return [Finding(f"this is not a shared library (ELF type {image.kind})", image.path, "link it with -shared")]
-
-
-def _machine(image: Image, host: Image | None) -> list[Finding]:
-    if host is None or (image.machine, image.bits) == (host.machine, host.bits):
-        return []
-    return [
-        Finding(
-            f"the library is for {image.machine}, {image.bits} bit; the host is for {host.machine}, {host.bits} bit",
-            image.path,
-            "build both with the same compiler",
+            for library in plugins
+            if needed & {_base(library.path), library.soname}
         )
-    ]
+    )
 
 
-def _missing_functions(image: Image, functions: Iterable[str]) -> list[Finding]:
-    findings = []
-    wanted = list(functions)
-    for name in wanted:
-        if name not in image.exports:
-            others = image.exports.difference(wanted)
-            near = difflib.get_close_matches(name, others, 1)
-            hint = f" (renamed? it has {near[0]})" if near else ""
-            findings.append(
-                Finding(
-                    f"the host's list has the function {name}, the library does not define it{hint}",
-                    image.path,
-                    "define it, with C linkage and not static; or take it out of the list and build the host again",
-                )
+def _pulled(image: Image, library: Image) -> str:
+    """Why the linker kept the library. Data that the host uses directly is *defined* in it too (a copy relocation)."""
+    used = sorted(image.imports & library.exports)
+    if used:
+        return f"it uses {_listed(used)} directly"
+    both = sorted((image.exports & library.exports) - _LINKERS_OWN)
+    if both:
+        return f"no function of it is used, but both have {_listed(both)}: a variable that the host uses directly?"
+    return "it uses nothing of it, so it was linked without -Wl,--as-needed before it"
+
+
+# --- the checks of a plugin ---------------------------------------------------------------------------------
+
+
+def _is_program(image: Image) -> bool:
+    return image.kind == "EXEC" or "PIE" in image.flags
+
+
+def _is_library(case: _Case) -> Iterator[Finding]:
+    if _is_program(case.image):
+        yield Finding(
+            "this is a program, not a shared library", case.image.path, "link it with -shared (SharedLibrary)"
+        )
+    elif "NOOPEN" in case.image.flags:
+        yield Finding("this library forbids being opened", case.image.path, "link it without -z nodlopen")
+
+
+def _is_for_target(case: _Case) -> Iterator[Finding]:
+    image = case.image
+    if case.target and (image.machine, image.bits) != case.target:
+        yield Finding(
+            f"the library is for {_machine(image.machine, image.bits)}, {case.target_name} is {_machine(*case.target)}",
+            image.path,
+            "build both with the same compiler for the same machine",
+        )
+
+
+def _has_functions(case: _Case) -> Iterator[Finding]:
+    image = case.image
+    if _is_program(image):
+        return  # it exports nothing: to say so of each function would hide the one reason
+    others = image.exports.difference(case.functions)
+    for name in case.functions:
+        if name in image.exports:
+            continue
+        mangled = sorted(other for other in others if other.startswith(f"_Z{len(name)}{name}"))
+        near = difflib.get_close_matches(name, sorted(others), 1)
+        if name in image.imports:
+            hint, remedy = " but uses it", "add the source file that defines it to the library"
+        elif mangled:
+            hint, remedy = f" (it has the C++ function {mangled[0]})", 'declare it extern "C"'
+        elif near:
+            hint = f" (renamed? it has {near[0]})"
+            remedy = f"name it {name} again, or change the list and build and start the host again"
+        else:
+            hint = ""
+            remedy = (
+                "define it, with C linkage, not static and not hidden; "
+                "or take it out of the list and build and start the host again"
             )
-    return findings
-
-
-def _undefined(image: Image, available: frozenset[str] | None) -> list[Finding]:
-    if available is None:
-        return []
-    return [
-        Finding(
-            f"undefined symbol {name}: neither the library, nor the host, nor a library that they load defines it",
-            image.path,
-            "define it, link the library that does, or export it from the host (-rdynamic)",
+        yield Finding(
+            f"the host's list has the function {name}, the library does not define it{hint}", image.path, remedy
         )
-        for name in sorted(image.imports - available - image.exports)
-    ]
+
+
+def _has_no_loose_ends(case: _Case) -> Iterator[Finding]:
+    if case.available is None:
+        return
+    for name in sorted(case.image.imports - case.available - case.image.exports - set(case.functions)):
+        if "@" not in name:  # a version in the name: the loader's business
+            yield Finding(
+                f"undefined symbol {name}: neither the library, nor the host, nor a library that they load defines it",
+                case.image.path,
+                "define it, link the library that defines it, or export it from the host (-rdynamic)",
+            )
+
+
+_PLUGIN_CHECKS: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
+    _is_library,
+    _is_for_target,
+    _has_functions,
+    _has_no_loose_ends,
+)
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _machine(machine: str, bits: int) -> str:
+    return f"{machine.removeprefix('EM_').lower().replace('_', '-')} ({bits} bit)"
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
