@@ -34,15 +34,16 @@
                hr_wait(host, 1000);                              // or your own poll loop with hr_fd(host)
            }
        }
-     Call the plugin only through the table. A direct call links the plugin into the host for good, and later
-     generations' own calls would bind to that old copy (the builder refuses such a host).
+     Link it with -ldl -pthread (glibc before 2.34; harmless later). Call the plugin only through the table: a direct
+     call links the plugin into the host for good, and later generations' own calls would bind to that old copy (the
+     builder refuses such a host).
 
    FUNCTIONS
      hr_open    registers the process, loads the newest generation if there is one, starts the loader thread
      hr_poll    the safe point: changes over to a loaded generation, or does nothing (one atomic load)
      hr_wait    sleeps until there is something to do at the safe point, a signal handler ran, or the time is over
      hr_fd      descriptor that is readable while there is something to do at the safe point, for poll/epoll/select
-     hr_status  what runs, and why not something newer
+     hr_status  what the last hr_poll found: what runs, and why not something newer
      hr_close   ends the registration and the loader thread
 
    CONFIGURATION (define before including, same value in every file)
@@ -52,30 +53,54 @@
      HR_STATE_RESERVE           bytes of address space set aside for a plugin's state; default 64 MiB, used as touched
 
    THREADS
-     One thread owns an hr_host: hr_poll, hr_wait, hr_status and hr_close are called by it alone. While it is in hr_poll
-     no other thread may be in plugin code or read the table. A loader thread per hr_host does all slow work (checks,
-     dlopen, reading pages in, dlclose); it blocks every signal but the reload signal.
+     One thread at a time uses an hr_host: hr_poll, hr_wait, hr_status and hr_close. While it is in hr_poll no other
+     thread may be in plugin code or read the table. A loader thread per hr_host does all slow work (checks, dlopen,
+     reading pages in, dlclose), so a plugin's constructors and destructors run there; they may not call hr_ functions.
+     It blocks every signal but the reload signal.
 
    SIGNALS
-     The reload signal (desc.signal, default SIGURG, which is ignored by default and so harms nobody) gets a handler that
+     The reload signal (desc.signal; 0 is SIGURG, which is ignored by default and so harms nobody) gets a handler that
      only writes to an eventfd, keeps errno, and calls the handler that was there before. hr_open blocks the signal in
      the calling thread, and so in threads and children made later: the loader thread takes it, and no system call of
-     yours is interrupted by us (signal(7)). Threads that exist before hr_open may see EINTR where SA_RESTART does not help.
+     yours is interrupted by us (signal(7)). Threads that exist before hr_open may see EINTR where SA_RESTART does not
+     help, and a program that you exec and that waits for this very signal must unblock it first. Do not replace the
+     handler later. The last hr_close unblocks the signal and puts an earlier handler back; where the default would end
+     the process, ours stays and does nothing, since a signal may be under way.
      A bare `kill -URG PID` reloads to the newest published generation.
 
    OWNERSHIP
-     The state belongs to the runtime: zeroed or the plugin's default at first, at an address that never changes until
-     hr_close. `text` of a result is valid until the next hr_ call on that host. The table is yours, filled at the safe
-     point. Generations N and N-1 stay mapped, N-2 is closed. hr_close leaves the code mapped (pointers may be about)
-     and frees the state.
+     The state belongs to the runtime: zeros, then the default of the first generation's HR_STATE_INIT, at an address
+     that never changes from hr_open to hr_close. `text` of a result is valid until the next hr_ call on that host. The
+     table is yours, filled at the safe point. Generations N and N-1 stay mapped, N-2 is closed. hr_close frees the
+     state and leaves the code mapped, since pointers to it may be about.
+
+   RESULTS
+     HR_RUNNING   the newest generation runs. A text of its own ("cannot register ...") says that no builder sees this
+                  host: make room or permission there, it tries again by itself.
+     HR_WAITING   nothing is published, or the directory is not there: run scons; it is taken as soon as it is there.
+     HR_DETACHED  a forked child: it keeps the code that it has. hr_close, then hr_open, makes it a host of its own.
+     HR_FAILED    hr_open could not start; the text says why. hr_close it.
+     HR_REFUSED   what ran before goes on, and the next signal or save tries again. The text is one of
+       functions missing: ...           the list in plug.h and the plugin differ: define them, or build the host again
+       dlopen: ... undefined symbol     define it, or link its library into plugin or host
+       ... is cut off, has N bytes, is not an ELF file, for another machine, not a shared library
+                                        the file is not what a linker for this machine makes: build again
+       the state's size changed         put the field back, or restart the host
+       the host was compiled with ...   host and plugin have different headers: build the host again
+       other users can write ..., belongs to another user
+                                        somebody else could choose the code that runs here: chmod go-w, or move
+       ...newest is damaged             somebody wrote into the run directory: build again
 
    FORK, EXEC
-     A forked child keeps the code it has and does not reload (HR_DETACHED). After an exec the process is no host.
+     A forked child keeps the code it has and does not reload. After an exec the process is no host; its record's lock
+     is gone, so nobody signals it. Do not fork in the middle of a reload and call dlopen in the child: use exec.
 
    LIMITS
      Linux, gcc or clang, ELF. A generation whose state has another size is refused. No thread may be left in code of
-     generation N-2 and nothing may point into it: stop threads before a reload, or do not start any in a plugin.
+     generation N-2 and nothing may point into it: stop threads before a reload, or do not start any in a plugin. A
+     library that the C library cannot unload (STB_GNU_UNIQUE symbols, -z nodelete) stays mapped, one more a reload.
      RTLD_LAZY (desc.lazy) finds an undefined function only when it is called; then the process ends.
+     Do not open and close the host's record yourself: that drops its lock (fcntl(2)).
 
    FILES
      Only DIR/.hotreload/ beside the library, see slot.py. Directories must be yours and not writable by others. */
@@ -127,8 +152,8 @@ typedef struct hr_plugin_info {
 
 typedef struct hr_desc {
     const char *name;          /* of the plugin, as in HR_FUNCTIONS; NULL: it has no HR_STATE */
-    const char *library;       /* where the linker puts it. "$ORIGIN/..." is the program's directory (ld.so(8)); other
-                                  relative paths begin at the current directory of hr_open */
+    const char *library;       /* where the linker puts it; NULL: "$ORIGIN/libplug.so". "$ORIGIN/..." is the program's
+                                  directory (ld.so(8)); other relative paths: from the working directory of hr_open */
     void *functions;           /* table to fill: function pointers, in the order of names */
     const char *const *names;  /* NULL-terminated; NULL: no functions */
     size_t state_size;         /* bytes, for a plugin without HR_STATE; with it 0, or what the host was compiled with */
@@ -142,9 +167,9 @@ typedef struct hr_result {
     hr_code code;
     unsigned generation; /* that runs; 0: none, the table is not filled */
     int changed;         /* this call changed over to it */
-    int refused;         /* this call brings a new refusal */
-    void *state;         /* NULL before the first generation */
-    size_t state_size;   /* bytes */
+    int refused;         /* this call brings a new refusal, or the same one after another try */
+    void *state;         /* address of the plugin's state; NULL after HR_FAILED */
+    size_t state_size;   /* bytes; 0 before the first generation */
     double load_us;      /* of the last load, on the loader thread: check, open, look up, read pages in */
     double pause_us;     /* of the last change-over, at the safe point */
     const char *text;    /* what is the matter and what to do */
@@ -216,7 +241,8 @@ HR__END
 HR__BEGIN
 
 /* Never aborts and prints nothing unless desc->verbose. *host is NULL only when memory is out (HR_FAILED). HR_WAITING,
-   HR_REFUSED: the host goes on and takes the next good generation. `desc` is copied, what it points to must stay. */
+   HR_REFUSED: the host goes on and takes the next good generation. `desc` is copied, what it points to must stay until
+   hr_close. A NULL host is allowed everywhere and does nothing. */
 hr_result hr_open(hr_host **host, const hr_desc *desc);
 
 /* 1: there is something to do at the safe point; 0: `milliseconds` are over (-1: never), or a signal came. */
@@ -339,6 +365,7 @@ struct hr_host {
     unsigned serial;
     int signal;
     int forked;
+    void *state; /* HR_STATE_RESERVE bytes */
 
     /* The owner's alone. */
     hr_result result;
@@ -347,40 +374,46 @@ struct hr_host {
 
     /* Between the owner and the loader. */
     int ready_fd;            /* eventfd: there is something to do at the safe point */
-    int news;                /* atomic: the same, for the fast path */
+    int nudge_fd;            /* eventfd: the owner has changed over */
+    int news;                /* atomic: as ready_fd, for the fast path */
     hr__generation *pending; /* atomic: loaded, waits for the safe point */
     hr__generation *running; /* atomic: set by the owner at the change-over */
     hr__generation *retired; /* atomic list: to be closed by the loader */
+    unsigned swaps;          /* atomic, grows after `running` is set */
     int stop;                /* atomic */
-    double pause_us;         /* written before `running` */
-    pthread_mutex_t lock;    /* of reason and refused */
-    char reason[HR__REASON_SIZE];
+    double pause_us;         /* atomic */
+    pthread_mutex_t lock;    /* of the three below; the loader alone writes reason and refused */
+    char reason[HR__REASON_SIZE]; /* "" or why it is not the newest, or not registered */
     int refused;
+    int untold;              /* a refusal that hr_poll has not reported yet */
 
     /* The loader's alone (the owner's before the thread runs and after it has ended). */
     pthread_t loader;
     int has_loader;
-    int inotify_fd;
-    int record_fd; /* -1: not registered */
-    unsigned sequence, swaps, kept, tried;
+    int inotify_fd;             /* -1: not registered, or none to be had: the record is then checked at signals only */
+    int record_fd;              /* -1: not registered */
+    unsigned long long started; /* /proc/self/stat, field 22 */
+    unsigned sequence, kept, tried;
+    unsigned recorded;          /* swaps, as the last record said */
     double load_us;
-    hr__generation *recorded; /* running, as the last record said */
     char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
     char library[PATH_MAX];     /* absolute */
-    char directory[PATH_MAX];   /* .hotreload */
+    const char *base;           /* file name within it */
+    char parent[PATH_MAX];      /* real path of its directory */
+    char directory[PATH_MAX];   /* parent/.hotreload */
     char record_path[PATH_MAX];
-    const char *base;           /* file name within library */
 };
 
-/* Slots are never given back to the system: the signal handler may be about to write to a descriptor. */
+/* Slots keep their descriptor for ever: a handler may be about to write to it. */
 static struct {
     hr_host *host; /* atomic */
-    int wake_fd;   /* eventfd, made once */
+    int wake_fd;   /* eventfd: the reload signal came; 0: not made yet */
     int signal;
 } hr__slots[HR_MAX_HOSTS];
 static pthread_mutex_t hr__slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction hr__before[NSIG];
 static unsigned hr__users[NSIG];
+static int hr__unblock[NSIG]; /* the last hr_close unblocks it, as it was before the first hr_open */
 static unsigned hr__serial;
 static int hr__atfork;
 
@@ -409,6 +442,12 @@ static void hr__lower(int eventfd_descriptor)
     (void)taken;
 }
 
+static void hr__shut(int *descriptor)
+{
+    if (*descriptor >= 0) close(*descriptor);
+    *descriptor = -1;
+}
+
 /* Appends to `text` (size HR__REASON_SIZE), cut at its end. */
 __attribute__((format(printf, 2, 3))) static void hr__say(char *text, const char *format, ...)
 {
@@ -419,7 +458,7 @@ __attribute__((format(printf, 2, 3))) static void hr__say(char *text, const char
     va_end(arguments);
 }
 
-/* Joins two strings into `path` (size PATH_MAX); 0 when it is too long. */
+/* Joins two strings into `path` (size PATH_MAX; may be `head`); 0 when it is too long. */
 static int hr__join(char *path, const char *head, const char *tail)
 {
     const size_t first = strlen(head), second = strlen(tail);
@@ -434,8 +473,12 @@ static int hr__join(char *path, const char *head, const char *tail)
 /* Async-signal-safe (signal-safety(7)): atomics and write only. */
 static void hr__on_signal(int number, siginfo_t *info, void *context)
 {
+    /* A handler that was set after ours, calls ours, and is now "before" us would call in a circle. */
+    static __thread volatile sig_atomic_t inside __attribute__((tls_model("initial-exec")));
     const int kept = errno;
     int slot;
+    if (inside) return;
+    inside = 1;
     for (slot = 0; slot < HR_MAX_HOSTS; slot++)
         if (hr__load(hr__slots[slot].host) && hr__slots[slot].signal == number) hr__raise(hr__slots[slot].wake_fd);
     if (hr__before[number].sa_flags & SA_SIGINFO) {
@@ -443,6 +486,7 @@ static void hr__on_signal(int number, siginfo_t *info, void *context)
     } else if (hr__before[number].sa_handler != SIG_DFL && hr__before[number].sa_handler != SIG_IGN) {
         hr__before[number].sa_handler(number);
     }
+    inside = 0;
     errno = kept;
 }
 
@@ -458,54 +502,89 @@ static void hr__in_child(void)
             host->result.text = "this is a forked child: it keeps the code it has; open again in it to reload";
         }
         hr__slots[slot].host = NULL;
+        if (hr__slots[slot].wake_fd > 0) close(hr__slots[slot].wake_fd);
         hr__slots[slot].wake_fd = 0;
     }
     pthread_mutex_init(&hr__slots_lock, NULL);
 }
 
-static int hr__take_slot(hr_host *host)
+/* Makes the signal reach `host`, and blocks it in the calling thread. 0: done; else reason said. */
+static int hr__take_slot(hr_host *host, const char **reason)
 {
+    const int number = host->signal;
     struct sigaction action;
+    sigset_t mine, before;
     int slot, taken = -1;
+    sigemptyset(&mine);
+    sigaddset(&mine, number);
+    *reason = "too many hosts in this process: define HR_MAX_HOSTS larger";
     pthread_mutex_lock(&hr__slots_lock);
     if (!hr__atfork) hr__atfork = pthread_atfork(NULL, NULL, hr__in_child) == 0;
     for (slot = 0; slot < HR_MAX_HOSTS && taken < 0; slot++)
         if (!hr__slots[slot].host) {
             if (hr__slots[slot].wake_fd <= 0) hr__slots[slot].wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-            if (hr__slots[slot].wake_fd < 0) break;
+            if (hr__slots[slot].wake_fd < 0) {
+                *reason = "no descriptor to be had (eventfd): raise ulimit -n";
+                break;
+            }
             taken = slot;
         }
-    if (taken >= 0) {
-        host->serial = ++hr__serial;
-        hr__slots[taken].signal = host->signal;
-        hr__store(hr__slots[taken].host, host);
-        if (hr__users[host->signal]++ == 0) {
-            memset(&action, 0, sizeof action);
-            action.sa_sigaction = hr__on_signal;
-            action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-            sigemptyset(&action.sa_mask);
-            sigaction(host->signal, NULL, &hr__before[host->signal]);
-            sigaction(host->signal, &action, NULL);
+    if (taken >= 0 && hr__users[number] == 0) {
+        memset(&action, 0, sizeof action);
+        action.sa_sigaction = hr__on_signal;
+        action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+        sigemptyset(&action.sa_mask);
+        sigaction(number, NULL, &hr__before[number]);
+        if (sigaction(number, &action, NULL) != 0) {
+            *reason = "desc.signal cannot be caught: use 0 for SIGURG, or SIGUSR1";
+            taken = -1;
+        } else {
+            pthread_sigmask(SIG_BLOCK, &mine, &before);
+            hr__unblock[number] = !sigismember(&before, number);
         }
     }
+    if (taken >= 0) {
+        pthread_sigmask(SIG_BLOCK, &mine, NULL);
+        hr__users[number]++;
+        host->slot = taken;
+        host->serial = ++hr__serial;
+        hr__slots[taken].signal = number;
+        hr__store(hr__slots[taken].host, host);
+    }
     pthread_mutex_unlock(&hr__slots_lock);
-    return taken;
+    return taken >= 0 ? 0 : -1;
+}
+
+static int hr__ignored_by_default(int number)
+{
+    return number == SIGURG || number == SIGCHLD || number == SIGWINCH || number == SIGCONT;
 }
 
 static void hr__give_slot(hr_host *host)
 {
+    const int number = host->signal;
+    static const struct timespec at_once = {0, 0};
     struct sigaction now;
+    sigset_t mine;
     pthread_mutex_lock(&hr__slots_lock);
-    hr__store(hr__slots[host->slot].host, NULL);
-    if (--hr__users[host->signal] == 0) {
-        sigaction(host->signal, NULL, &now);
-        if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == hr__on_signal)
-            sigaction(host->signal, &hr__before[host->signal], NULL);
+    hr__store(hr__slots[host->slot].host, (hr_host *)NULL);
+    if (--hr__users[number] == 0) {
+        const int by_default =
+            !(hr__before[number].sa_flags & SA_SIGINFO) && hr__before[number].sa_handler == SIG_DFL;
+        sigemptyset(&mine);
+        sigaddset(&mine, number);
+        while (hr__unblock[number] && sigtimedwait(&mine, NULL, &at_once) == number) {
+        }
+        sigaction(number, NULL, &now);
+        if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == hr__on_signal &&
+            (!by_default || hr__ignored_by_default(number)))
+            sigaction(number, &hr__before[number], NULL);
+        if (hr__unblock[number]) pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
     }
     pthread_mutex_unlock(&hr__slots_lock);
 }
 
-/* --- text files with a sum (formats: slot.py) ----------------------------------------------------------------------- */
+/* --- text files with a sum (formats: slot.py) --------------------------------------------------------------------- */
 
 /* CRC-32 as in zlib: polynomial 0xEDB88320, reflected. */
 static uint32_t hr__crc(const char *data, size_t size)
@@ -537,39 +616,69 @@ static int hr__field(const char *text, const char *key, char *value, size_t size
     return 0;
 }
 
+/* A positive whole number of at most `limit`; 0 for anything else. */
+static unsigned long long hr__number(const char *text, unsigned long long limit)
+{
+    unsigned long long value;
+    char *end;
+    if (text[0] < '0' || text[0] > '9') return 0;
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    return errno || *end || value > limit ? 0 : value;
+}
+
 /* 1: read; 0: nothing is published; -1: not to be believed, reason said. */
 static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *reason)
 {
     static const char magic[] = "hotreload-generation 1\n";
+    const size_t length = strlen(host->base);
     char path[PATH_MAX], name[NAME_MAX + 1], text[HR__RECORD_SIZE], value[32], *sum;
     ssize_t size;
-    int file;
+    int file, failed;
     snprintf(name, sizeof name, "/%s.newest", host->base);
     if (!hr__join(path, host->directory, name)) return 0;
-    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0) return 0;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* a fifo must not hold us */
+    if (file < 0) {
+        if (errno == ENOENT || errno == ENOTDIR) return 0;
+        hr__say(reason, "%s: %s: remove it, and build again", path, strerror(errno));
+        return -1;
+    }
     size = read(file, text, sizeof text - 1);
+    failed = size < 0 ? errno : 0;
     close(file);
     text[size > 0 ? size : 0] = '\0';
     sum = strstr(text, "\nsum ");
     if (strncmp(text, magic, sizeof magic - 1) == 0 && sum &&
         strtoul(sum + 5, NULL, 16) == hr__crc(text, (size_t)(sum + 1 - text)) &&
         hr__field(text, "file", pointer->file, sizeof pointer->file) && !strchr(pointer->file, '/') &&
-        hr__field(text, "size", value, sizeof value) && (pointer->size = strtoull(value, NULL, 10)) > 0 &&
-        hr__field(text, "number", value, sizeof value) && (pointer->number = (unsigned)strtoul(value, NULL, 10)) > 0)
+        strncmp(pointer->file, host->base, length) == 0 && pointer->file[length] == '.' &&
+        hr__field(text, "size", value, sizeof value) && (pointer->size = hr__number(value, LLONG_MAX)) > 0 &&
+        hr__field(text, "number", value, sizeof value) &&
+        (pointer->number = (unsigned)hr__number(value, UINT_MAX)) > 0)
         return 1;
-    hr__say(reason, "%s is damaged or of another version of hotreload: build again to replace it", path);
+    hr__say(reason, "%s is damaged or of another version of hotreload%s%s: build again to replace it", path,
+            failed ? ": " : "", failed ? strerror(failed) : "");
     return -1;
 }
 
-static void hr__put_line(char *record, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void hr__put_line(char *record, const char *format, ...)
+/* Appends to the record; leaves room for the lines that must come (functions, sum). */
+__attribute__((format(printf, 2, 3))) static void hr__put_line(char *record, const char *format, ...)
 {
     const size_t used = strlen(record);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(record + used, HR__RECORD_SIZE - 64 - used, format, arguments);
     va_end(arguments);
+}
+
+/* One line of any text: newline → \n, backslash → \\ ; `to` has 2 * strlen(from) + 1 bytes. */
+static void hr__escape(char *to, const char *from)
+{
+    for (; *from; from++) {
+        if (*from == '\n' || *from == '\\') *to++ = '\\';
+        *to++ = *from == '\n' ? 'n' : *from;
+    }
+    *to = '\0';
 }
 
 static const char *hr__file_of(const hr__generation *generation)
@@ -579,43 +688,34 @@ static const char *hr__file_of(const hr__generation *generation)
 }
 
 /* Rewrites the control record with one pwrite. A reader that sees half of it sees a wrong sum. */
-static void hr__write_record(hr_host *host, const char *status)
+static void hr__write_record(hr_host *host, int closed)
 {
-    char record[HR__RECORD_SIZE], reason[2 * HR__REASON_SIZE], *to = reason;
-    const char *from;
+    char record[HR__RECORD_SIZE], line[2 * PATH_MAX];
     const hr__generation *running = hr__load(host->running);
+    const char *status = closed                    ? "closed"
+                         : host->refused           ? "refused"
+                         : hr__load(host->pending) ? "ready"
+                         : running                 ? "running"
+                                                   : "waiting";
+    double pause_us;
     size_t index, used;
-    unsigned long long start = 0;
-    char stat_line[1024];
-    FILE *stat_file;
     ssize_t written;
     if (host->record_fd < 0) return;
-    stat_file = fopen("/proc/self/stat", "re");
-    if (stat_file) {
-        const char *field = fgets(stat_line, sizeof stat_line, stat_file) ? strrchr(stat_line, ')') : NULL;
-        int space;
-        for (space = 0; field && space < 20; space++) field = strchr(field + 1, ' '); /* to field 22, proc(5) */
-        if (field) start = strtoull(field, NULL, 10);
-        fclose(stat_file);
-    }
-    pthread_mutex_lock(&host->lock);
-    for (from = host->refused || strcmp(status, "waiting") == 0 ? host->reason : ""; *from; from++) {
-        if (*from == '\n' || *from == '\\') *to++ = '\\';
-        *to++ = *from == '\n' ? 'n' : *from;
-    }
-    *to = '\0';
-    pthread_mutex_unlock(&host->lock);
+    __atomic_load(&host->pause_us, &pause_us, __ATOMIC_ACQUIRE);
     record[0] = '\0';
-    hr__put_line(record, "hotreload-host 1\npid %ld\nstart %llu\nsignal %d\n", (long)getpid(), start, host->signal);
+    hr__put_line(record, "hotreload-host 1\npid %ld\nstart %llu\nsignal %d\n", (long)getpid(), host->started,
+                 host->signal);
     hr__put_line(record, "generation %u\nfile %s\n", running ? running->number : 0u, hr__file_of(running));
     hr__put_line(record, "tried %u\nstatus %s\nsequence %u\n", host->tried, status, ++host->sequence);
-    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\n", host->load_us, host->pause_us,
-                 host->swaps, host->kept);
+    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\n", host->load_us, pause_us,
+                 hr__load(host->swaps), host->kept);
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
-    hr__put_line(record, "reason %s\n", reason[0] ? reason : "-");
-    if (strlen(host->library) < 1024) hr__put_line(record, "library %s\n", host->library);
+    hr__escape(line, host->reason);
+    hr__put_line(record, "reason %s\n", line[0] ? line : "-");
+    hr__escape(line, host->parent);
+    if (strlen(line) < 1024) hr__put_line(record, "library %s/%s\n", line, host->base);
     hr__put_line(record, "functions ");
-    for (index = 0; index < host->count; index++) /* a list that does not fit is left out: the host checks it anyway */
+    for (index = 0; index < host->count; index++) /* a list that does not fit is cut: the host checks it anyway */
         if (strlen(record) + strlen(host->desc.names[index]) < HR__RECORD_SIZE - 128)
             hr__put_line(record, "%s%s", index ? "," : "", host->desc.names[index]);
     hr__put_line(record, "%s\n", host->count ? "" : "-");
@@ -626,7 +726,21 @@ static void hr__write_record(hr_host *host, const char *status)
     (void)written; /* preallocated: it cannot run out of space */
 }
 
-/* --- who may write what we load --------------------------------------------------------------------------------------- */
+/* When this process began, in clock ticks since boot (proc(5)); 0 where /proc is not to be had. */
+static unsigned long long hr__process_start(void)
+{
+    char line[1024], *field;
+    const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    const ssize_t size = file < 0 ? -1 : read(file, line, sizeof line - 1);
+    int space;
+    if (file >= 0) close(file);
+    line[size > 0 ? size : 0] = '\0';
+    field = strrchr(line, ')');
+    for (space = 0; field && space < 20; space++) field = strchr(field + 1, ' ');
+    return field ? strtoull(field, NULL, 10) : 0;
+}
+
+/* --- who may write what we load ----------------------------------------------------------------------------------- */
 
 /* 1: only its owner (us or root) can write it. Group-writable is accepted for a user's private group, uid == gid. */
 static int hr__trusted(const struct stat *status, const char *path, char *reason)
@@ -637,132 +751,166 @@ static int hr__trusted(const struct stat *status, const char *path, char *reason
         return 0;
     }
     if ((status->st_mode & S_IWOTH) || ((status->st_mode & S_IWGRP) && status->st_gid != status->st_uid)) {
-        hr__say(reason, "other users can write %s and so change the code that runs here: chmod go-w it", path);
+        hr__say(reason, "other users can write %s and so change the code that runs here: chmod go-w '%s'", path, path);
         return 0;
     }
     return 1;
 }
 
-static int hr__trusted_path(const char *path, char *reason)
+/* 1: a directory to be trusted; 0: not there, reason said; -1: refused, reason said. */
+static int hr__trusted_directory(const char *path, char *reason)
 {
     struct stat status;
     if (stat(path, &status) != 0) {
         hr__say(reason, "%s: %s: run scons, which makes it", path, strerror(errno));
-        return 0;
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
     }
-    return hr__trusted(&status, path, reason);
+    if (!S_ISDIR(status.st_mode)) {
+        hr__say(reason, "%s is not a directory: remove it, and run scons", path);
+        return -1;
+    }
+    return hr__trusted(&status, path, reason) ? 1 : -1;
 }
 
-/* --- registration ----------------------------------------------------------------------------------------------------- */
+/* --- registration ------------------------------------------------------------------------------------------------- */
 
-/* Makes the control record: complete and locked before it has its name. 1: registered; 0: reason said. */
+/* Finds and checks the run directory. 1: there; 0: not there, reason said; -1: refused, reason said. hr_open makes it
+   where it is missing, the loader never does: it would get in the way of an rm -rf. */
+static int hr__enter(hr_host *host, char *reason)
+{
+    char parent[PATH_MAX];
+    int found;
+    memcpy(parent, host->library, sizeof parent);
+    parent[host->base - host->library] = '\0';
+    if (!realpath(parent, host->parent)) {
+        const int error = errno;
+        hr__join(host->parent, parent, "");
+        hr__say(reason, "%s: %s: run scons, which makes it", parent, strerror(error));
+        return error == ENOENT || error == ENOTDIR ? 0 : -1;
+    }
+    found = hr__trusted_directory(host->parent, reason);
+    if (found <= 0) return found;
+    if (!hr__join(host->directory, host->parent, "/.hotreload") || strlen(host->base) > NAME_MAX - 64) {
+        hr__say(reason, "the path of %s is too long: build into a directory with a shorter one", host->library);
+        return -1;
+    }
+    if (!host->has_loader && mkdir(host->directory, 0700) != 0 && errno != EEXIST) {
+        hr__say(reason, "cannot make %s: %s: give this user the permission", host->directory, strerror(errno));
+        return -1;
+    }
+    return hr__trusted_directory(host->directory, reason);
+}
+
+/* Makes the control record: complete and locked before it has its name. 0: not, reason said. */
 static int hr__register(hr_host *host, char *reason)
 {
-    char parent[PATH_MAX], real[PATH_MAX], temporary[PATH_MAX], name[NAME_MAX + 1], *slash;
+    char temporary[PATH_MAX], name[NAME_MAX + 1];
     struct flock lock;
-    int file;
-    hr__join(parent, host->library, "");
-    slash = strrchr(parent, '/');
-    *(slash == parent ? slash + 1 : slash) = '\0';
-    if (!realpath(parent, real)) {
-        hr__say(reason, "%s: %s: run scons, which makes it", parent, strerror(errno));
-        return 0;
-    }
-    if (!hr__trusted_path(real, reason)) return 0;
-    if (!hr__join(host->directory, real, "/.hotreload") || strlen(host->base) > NAME_MAX - 64) {
-        hr__say(reason, "the path of %s is too long", host->library);
-        return 0;
-    }
-    if (mkdir(host->directory, 0700) != 0 && errno != EEXIST) {
-        hr__say(reason, "cannot make %s: %s", host->directory, strerror(errno));
-        return 0;
-    }
-    if (!hr__trusted_path(host->directory, reason)) return 0;
     snprintf(name, sizeof name, "/.%s.host.%ld.%u", host->base, (long)getpid(), host->serial);
     if (!hr__join(temporary, host->directory, name)) return 0;
     snprintf(name, sizeof name, "/%s.host.%ld.%u", host->base, (long)getpid(), host->serial);
     if (!hr__join(host->record_path, host->directory, name)) return 0;
     unlink(temporary);
-    file = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     memset(&lock, 0, sizeof lock);
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
-    if (file < 0 || (errno = posix_fallocate(file, 0, HR__RECORD_SIZE)) != 0 || fcntl(file, F_SETLK, &lock) != 0) {
-        hr__say(reason, "cannot make the control record in %s: %s", host->directory, strerror(errno));
-        if (file >= 0) close(file);
-        unlink(temporary);
-        return 0;
+    host->record_fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (host->record_fd >= 0 && (errno = posix_fallocate(host->record_fd, 0, HR__RECORD_SIZE)) == 0 &&
+        fcntl(host->record_fd, F_SETLK, &lock) == 0) {
+        hr__write_record(host, 0);
+        if (rename(temporary, host->record_path) == 0) {
+            const uint32_t gone = IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB; /* ATTRIB: unlinked, or chmod */
+            hr__shut(&host->inotify_fd); /* with the watches on what was there before */
+            host->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+            inotify_add_watch(host->inotify_fd, host->record_path, gone);
+            inotify_add_watch(host->inotify_fd, host->directory, gone);
+            inotify_add_watch(host->inotify_fd, host->parent, gone);
+            return 1;
+        }
     }
-    host->record_fd = file;
-    hr__write_record(host, hr__load(host->running) ? "running" : "waiting");
-    if (rename(temporary, host->record_path) != 0) {
-        hr__say(reason, "cannot register in %s: %s", host->directory, strerror(errno));
-        close(file);
-        host->record_fd = -1;
-        unlink(temporary);
+    hr__say(reason, "cannot register in %s: %s: scons does not see this host until it can", host->directory,
+            strerror(errno));
+    hr__shut(&host->record_fd);
+    unlink(temporary);
+    return 0;
+}
+
+/* 1: the record has just lost its name (rm -rf of the build directory). It is for the timer to register again, when the
+   rm is over: a file made now would make it fail. */
+static int hr__lost(hr_host *host)
+{
+    struct stat mine, there;
+    if (host->record_fd < 0 || (fstat(host->record_fd, &mine) == 0 && stat(host->record_path, &there) == 0 &&
+                                mine.st_ino == there.st_ino && mine.st_dev == there.st_dev))
         return 0;
-    }
-    inotify_add_watch(host->inotify_fd, host->record_path, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+    hr__write_record(host, 1); /* it may live on in a directory that was moved */
+    hr__shut(&host->record_fd);
+    hr__shut(&host->inotify_fd);
     return 1;
 }
 
-/* rm -rf of the build directory takes the record's name: then we are to register again. */
-static void hr__check_registration(hr_host *host)
+/* --- loading (loader thread) -------------------------------------------------------------------------------------- */
+
+static int hr__inside(unsigned long long offset, unsigned long long length, unsigned long long size)
 {
-    struct stat mine, there;
-    if (host->record_fd >= 0 && (fstat(host->record_fd, &mine) != 0 || mine.st_nlink == 0 ||
-                                 stat(host->record_path, &there) != 0 || mine.st_ino != there.st_ino)) {
-        close(host->record_fd);
-        host->record_fd = -1;
-        host->loaded[0] = '\0';
-    }
+    return offset <= size && length <= size - offset;
 }
 
-/* --- loading (loader thread) -------------------------------------------------------------------------------------------- */
+/* Whether the program headers say that a complete library follows. */
+static int hr__check_segments(int file, const ElfW(Ehdr) *header, unsigned long long size)
+{
+    ElfW(Phdr) segment;
+    unsigned index, loaded = 0;
+    if (header->e_phentsize != sizeof segment) return 0;
+    for (index = 0; index < header->e_phnum; index++) {
+        const unsigned long long offset = header->e_phoff + (unsigned long long)index * sizeof segment;
+        if (!hr__inside(offset, sizeof segment, size) ||
+            pread(file, &segment, sizeof segment, (off_t)offset) != (ssize_t)sizeof segment ||
+            !hr__inside(segment.p_offset, segment.p_filesz, size))
+            return 0;
+        loaded += segment.p_type == PT_LOAD;
+    }
+    return loaded > 0;
+}
 
-/* A complete library for this machine? Immutable files cannot change afterwards, so what was checked is what is opened. */
-static int hr__check_file(const char *path, unsigned long long wanted, char *reason)
+/* A complete library for this machine? Generations are immutable, so what was checked is what is opened. */
+static int hr__check_file(const char *path, unsigned long long size, char *reason)
 {
     ElfW(Ehdr) mine, header;
-    ElfW(Phdr) segment;
     struct stat status;
-    unsigned index;
-    int good = 0, own, file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int good = 0, own, file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0 || fstat(file, &status) != 0) {
         hr__say(reason, "%s: %s: build again", path, strerror(errno));
         if (file >= 0) close(file);
         return 0;
     }
-    memset(&mine, 0, sizeof mine);
+    memset(&mine, 0, sizeof mine); /* stays so without /proc: then dlopen alone decides about the machine */
     own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (own >= 0) {
         if (pread(own, &mine, sizeof mine, 0) != (ssize_t)sizeof mine) memset(&mine, 0, sizeof mine);
         close(own);
     }
-    if (!hr__trusted(&status, path, reason)) {
-    } else if (!S_ISREG(status.st_mode) || (unsigned long long)status.st_size != wanted) {
+    if (!S_ISREG(status.st_mode)) {
+        hr__say(reason, "%s is not a file: build again", path);
+    } else if (!hr__trusted(&status, path, reason)) {
+    } else if ((unsigned long long)status.st_size != size) {
         hr__say(reason, "%s has %lld bytes, %llu were published: it was changed or cut; build again", path,
-                (long long)status.st_size, wanted);
+                (long long)status.st_size, size);
     } else if (pread(file, &header, sizeof header, 0) != (ssize_t)sizeof header ||
                memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         hr__say(reason, "%s is not an ELF file: let the linker make it", path);
-    } else if (header.e_ident[EI_CLASS] != mine.e_ident[EI_CLASS] || header.e_machine != mine.e_machine) {
-        hr__say(reason, "%s is built for another machine (ELF machine %u, class %u; this host: %u, %u)", path,
-                (unsigned)header.e_machine, (unsigned)header.e_ident[EI_CLASS], (unsigned)mine.e_machine,
-                (unsigned)mine.e_ident[EI_CLASS]);
+    } else if (mine.e_machine && (memcmp(header.e_ident, mine.e_ident, EI_VERSION) != 0 || /* class, byte order */
+                                  header.e_machine != mine.e_machine)) {
+        hr__say(reason, "%s is built for another machine (ELF machine %u, class %u; this host: %u, %u): build it for "
+                        "this one", path, (unsigned)header.e_machine, (unsigned)header.e_ident[EI_CLASS],
+                (unsigned)mine.e_machine, (unsigned)mine.e_ident[EI_CLASS]);
     } else if (header.e_type != ET_DYN) {
         hr__say(reason, "%s is not a shared library: link it with -shared", path);
-    } else if ((unsigned long long)header.e_shoff + (unsigned long long)header.e_shnum * header.e_shentsize > wanted) {
+    } else if (!hr__inside(header.e_shoff, (unsigned long long)header.e_shnum * header.e_shentsize, size) ||
+               !hr__check_segments(file, &header, size)) {
         hr__say(reason, "%s is cut off: build again", path);
     } else {
         good = 1;
-        for (index = 0; good && index < header.e_phnum; index++)
-            if (pread(file, &segment, sizeof segment, (off_t)(header.e_phoff + (ElfW(Off))index * sizeof segment)) !=
-                    (ssize_t)sizeof segment ||
-                (unsigned long long)segment.p_offset + segment.p_filesz > wanted) {
-                hr__say(reason, "%s is cut off: build again", path);
-                good = 0;
-            }
     }
     close(file);
     return good;
@@ -785,93 +933,120 @@ static int hr__populate(struct dl_phdr_info *info, size_t size, void *wanted)
     return 1;
 }
 
+static int hr__is_mapped(const char *path)
+{
+    void *handle = dlopen(path, RTLD_NOLOAD | RTLD_LAZY);
+    if (handle) dlclose(handle);
+    return handle != NULL;
+}
+
 /* dlclose returns 0 always; RTLD_NOLOAD tells whether the library has really gone (dlopen(3)). */
 static void hr__unload(hr_host *host, hr__generation *generation)
 {
-    void *left;
     dlclose(generation->handle);
-    left = dlopen(generation->path, RTLD_NOLOAD | RTLD_LAZY);
-    if (left)
-        dlclose(left);
-    else
-        host->kept--;
+    if (!hr__is_mapped(generation->path)) host->kept--;
     free(generation);
 }
 
-static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *pointer, char *reason)
+/* Finds every function of the list; 0: some are missing, all of them named. */
+static int hr__find_functions(const hr_host *host, hr__generation *generation, char *reason)
 {
-    const double begun = hr__now_us();
-    const hr__generation *running = hr__load(host->running);
-    char name[NAME_MAX + 2];
-    const hr_plugin_info *info = NULL;
-    struct link_map *map = NULL;
     size_t index, missing = 0;
-    hr__generation *generation =
-        (hr__generation *)calloc(1, sizeof *generation + host->count * sizeof(void *));
-    if (!generation) {
-        hr__say(reason, "out of memory");
-        return NULL;
-    }
-    generation->functions = (void **)(generation + 1);
-    generation->number = pointer->number;
-    snprintf(name, sizeof name, "/%s", pointer->file);
-    if (!hr__join(generation->path, host->directory, name) ||
-        !hr__check_file(generation->path, pointer->size, reason)) {
-        free(generation);
-        return NULL;
-    }
-    generation->handle = dlopen(generation->path, (host->desc.lazy ? RTLD_LAZY : RTLD_NOW) | RTLD_LOCAL);
-    if (!generation->handle) {
-        hr__say(reason, "dlopen: %s", dlerror());
-        free(generation);
-        return NULL;
-    }
-    host->kept++;
     for (index = 0; index < host->count; index++) {
         generation->functions[index] = dlsym(generation->handle, host->desc.names[index]);
         if (!generation->functions[index]) {
             const char *error = dlerror();
             hr__say(reason, missing++ ? ", %s" : "functions missing: %s", host->desc.names[index]);
-            if (missing == 1 && host->count == 1 && error) hr__say(reason, " (dlsym: %s)", error);
+            if (host->count == 1 && error) hr__say(reason, " (dlsym: %s)", error);
         }
     }
     if (missing) hr__say(reason, ": define them, or take them out of the list and build the host again");
-    if (!missing && host->desc.name && strlen(host->desc.name) < NAME_MAX - 16) {
+    return missing == 0;
+}
+
+/* Reads what the plugin says of its state; 0: it does not fit this host, reason said. */
+static int hr__check_state(const hr_host *host, hr__generation *generation, char *reason)
+{
+    const hr__generation *running = hr__load(host->running);
+    const hr_plugin_info *info = NULL;
+    char name[NAME_MAX + 2];
+    if (host->desc.name && strlen(host->desc.name) < NAME_MAX - 16) {
         snprintf(name, sizeof name, "hr_plugin_%s", host->desc.name);
         info = (const hr_plugin_info *)dlsym(generation->handle, name);
         dlerror();
     }
-    generation->state_size = info ? info->state_size : host->desc.state_size;
-    generation->initial = info ? info->initial : NULL;
-    if (missing) {
-    } else if (info && info->abi != HR_ABI) {
+    if (info && info->abi != HR_ABI) {
         hr__say(reason, "the plugin is built with another version of hotreload.h (%u, this host: %u): build both again",
                 info->abi, HR_ABI);
-    } else if (running && running->state_size != generation->state_size) {
+        return 0;
+    }
+    generation->state_size = info ? info->state_size : host->desc.state_size;
+    generation->initial = info ? info->initial : NULL;
+    if (running && running->state_size != generation->state_size)
         hr__say(reason, "the state's size changed, %llu to %llu bytes: put the field back, or restart the host",
                 (unsigned long long)running->state_size, (unsigned long long)generation->state_size);
-    } else if (host->desc.state_size && generation->state_size != host->desc.state_size) {
+    else if (host->desc.state_size && generation->state_size != host->desc.state_size)
         hr__say(reason, "the host was compiled with a state of %llu bytes, the plugin has %llu: build the host again",
                 (unsigned long long)host->desc.state_size, (unsigned long long)generation->state_size);
-    } else if (generation->state_size > HR_STATE_RESERVE) {
+    else if (generation->state_size > HR_STATE_RESERVE)
         hr__say(reason, "the state has %llu bytes, more than HR_STATE_RESERVE: define that larger in the host",
                 (unsigned long long)generation->state_size);
-    } else {
-        if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) == 0 && map) dl_iterate_phdr(hr__populate, map);
-        generation->load_us = hr__now_us() - begun;
-        return generation;
-    }
-    hr__unload(host, generation);
-    return NULL;
+    else if (info && info->state_alignment > (size_t)sysconf(_SC_PAGESIZE))
+        hr__say(reason, "the state's type is aligned to %llu bytes, more than a page: align it to less",
+                (unsigned long long)info->state_alignment);
+    return reason[0] == '\0';
 }
 
-static void hr__tell(hr_host *host, const char *reason)
+static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *pointer, char *reason)
 {
+    const double begun = hr__now_us();
+    char name[NAME_MAX + 2];
+    struct link_map *map = NULL;
+    hr__generation *generation = (hr__generation *)calloc(1, sizeof *generation + host->count * sizeof(void *));
+    if (!generation) {
+        hr__say(reason, "out of memory: end something else");
+        return NULL;
+    }
+    generation->functions = (void **)(generation + 1);
+    generation->number = pointer->number;
+    snprintf(name, sizeof name, "/%s", pointer->file);
+    if (!hr__join(generation->path, host->directory, name)) {
+        hr__say(reason, "the path of %s is too long: build into a directory with a shorter one", pointer->file);
+    } else if (hr__check_file(generation->path, pointer->size, reason)) {
+        const int again = hr__is_mapped(generation->path);
+        generation->handle = dlopen(generation->path, (host->desc.lazy ? RTLD_LAZY : RTLD_NOW) | RTLD_LOCAL);
+        if (!generation->handle)
+            hr__say(reason, "dlopen: %s: define or link what it needs, and build again", dlerror());
+        else if (!again)
+            host->kept++;
+    }
+    if (!generation->handle) {
+        free(generation);
+        return NULL;
+    }
+    if (!hr__find_functions(host, generation, reason) || !hr__check_state(host, generation, reason)) {
+        hr__unload(host, generation);
+        return NULL;
+    }
+    if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) == 0 && map) dl_iterate_phdr(hr__populate, map);
+    generation->load_us = hr__now_us() - begun;
+    return generation;
+}
+
+/* Sets what hr_poll and the record say; 1: it is news. */
+static int hr__tell(hr_host *host, int refused, const char *reason)
+{
+    int news;
     pthread_mutex_lock(&host->lock);
-    host->refused = reason != NULL;
+    news = refused != host->refused || strcmp(reason, host->reason) != 0;
+    /* A refusal again after a signal is news too; not so a retry by time, while we cannot register. */
+    if (refused && host->record_fd >= 0) news = 1;
+    host->refused = refused;
+    if (news) host->untold = refused;
     host->reason[0] = '\0';
-    if (reason) hr__say(host->reason, "%s", reason);
+    hr__say(host->reason, "%s", reason);
     pthread_mutex_unlock(&host->lock);
+    return news;
 }
 
 static void hr__announce(hr_host *host)
@@ -880,60 +1055,69 @@ static void hr__announce(hr_host *host)
     hr__raise(host->ready_fd);
 }
 
+/* Whether `file` is what runs, or waits for the safe point. */
+static int hr__has(hr_host *host, const char *file)
+{
+    hr__generation *pending;
+    if (strcmp(file, host->loaded) == 0) return 1;
+    if (strcmp(file, hr__file_of(hr__load(host->running))) != 0) return 0;
+    pending = hr__swap(host->pending, (hr__generation *)NULL); /* the builder took it back */
+    if (!pending) return 0; /* the owner has just changed over to it */
+    hr__unload(host, pending);
+    memcpy(host->loaded, file, strlen(file) + 1);
+    return 1;
+}
+
 /* Reads the pointer and loads what it names, if that is not what is loaded already. */
 static void hr__look(hr_host *host)
 {
-    char reason[HR__REASON_SIZE] = "";
+    char reason[HR__REASON_SIZE] = "", deaf[HR__REASON_SIZE] = "";
     hr__pointer pointer;
-    hr__generation *generation, *superseded;
-    int found;
-    if (host->record_fd < 0 && !hr__register(host, reason)) {
-        if (!hr__load(host->running) && strcmp(host->reason, reason) != 0) {
-            hr__tell(host, reason);
-            hr__announce(host);
-        }
-        return;
+    hr__generation *generation = NULL, *superseded;
+    int found, news, refused;
+    if (hr__lost(host)) return;
+    found = hr__enter(host, reason);
+    if (found > 0) {
+        if (host->record_fd < 0) hr__register(host, deaf);
+        found = hr__read_pointer(host, &pointer, reason);
+        if (found == 0 && !hr__load(host->running))
+            hr__say(reason, "%s/%s is not published yet: run scons, or scons watch", host->parent, host->base);
     }
-    found = hr__read_pointer(host, &pointer, reason);
-    if (found == 0 || (found > 0 && strcmp(pointer.file, host->loaded) == 0)) {
-        if (found > 0) host->tried = pointer.number;
-        hr__tell(host, NULL);
-        hr__write_record(host, hr__load(host->pending) ? "ready" : hr__load(host->running) ? "running" : "waiting");
-        return;
+    if (found > 0) {
+        if (!hr__has(host, pointer.file)) generation = hr__open_generation(host, &pointer, reason);
+        host->tried = pointer.number;
     }
-    generation = found > 0 ? hr__open_generation(host, &pointer, reason) : NULL;
-    if (found > 0) host->tried = pointer.number;
-    if (!generation) {
-        hr__tell(host, reason);
-        hr__write_record(host, "refused");
-        if (host->desc.verbose) fprintf(stderr, "hotreload: refused generation %u: %s\n", host->tried, reason);
-        hr__announce(host);
-        return;
+    refused = found != 0 && reason[0];
+    if (found == 0 && hr__load(host->running)) reason[0] = '\0'; /* a clean build is under way: nothing to tell */
+    if (generation) {
+        memcpy(host->loaded, pointer.file, sizeof host->loaded);
+        host->load_us = generation->load_us;
+        superseded = hr__swap(host->pending, generation);
+        if (superseded) hr__unload(host, superseded); /* the safe point never came to it */
     }
-    memcpy(host->loaded, pointer.file, sizeof host->loaded);
-    host->load_us = generation->load_us;
-    hr__tell(host, NULL);
-    superseded = hr__swap(host->pending, generation);
-    if (superseded) hr__unload(host, superseded); /* the safe point never came to it */
-    hr__write_record(host, "ready");
-    hr__announce(host);
+    news = hr__tell(host, refused, reason[0] ? reason : deaf);
+    hr__write_record(host, 0);
+    if (generation || news) hr__announce(host);
+    if (refused && news && host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
 }
 
-/* The owner has changed over: answer, and close what is older than the previous generation. */
+/* If the owner has changed over: answer, then close what is older than the previous generation. */
 static void hr__settle(hr_host *host)
 {
-    hr__generation *running = hr__load(host->running), *retired = hr__swap(host->retired, (hr__generation *)NULL);
-    if (running != host->recorded) {
-        host->recorded = running;
-        host->swaps++;
-        if (!hr__load(host->pending)) hr__write_record(host, host->refused ? "refused" : "running");
-        if (host->desc.verbose) fprintf(stderr, "hotreload: generation %u runs\n", running->number);
+    const unsigned swaps = hr__load(host->swaps);
+    hr__generation *retired = hr__swap(host->retired, (hr__generation *)NULL);
+    if (swaps != host->recorded) {
+        host->recorded = swaps;
+        hr__write_record(host, 0);
+        if (host->desc.verbose) fprintf(stderr, "hotreload: runs %s\n", hr__file_of(hr__load(host->running)));
     }
+    if (!retired) return;
     while (retired) {
         hr__generation *next = retired->next;
         hr__unload(host, retired);
         retired = next;
     }
+    hr__write_record(host, 0);
 }
 
 static void *hr__loader(void *argument)
@@ -946,52 +1130,46 @@ static void *hr__loader(void *argument)
     sigaddset(&mine, host->signal);
     pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
     while (!hr__load(host->stop)) {
-        struct pollfd wait_for[2];
+        struct pollfd wait_for[3];
         int woken;
         wait_for[0].fd = wake_fd;
-        wait_for[1].fd = host->inotify_fd;
-        wait_for[0].events = wait_for[1].events = POLLIN;
-        wait_for[0].revents = wait_for[1].revents = 0;
-        woken = poll(wait_for, 2, host->record_fd < 0 ? HR__RETRY_MS : -1);
-        if (hr__load(host->stop)) break;
-        if (woken < 0) continue;
-        if (wait_for[1].revents) {
-            while (read(host->inotify_fd, events, sizeof events) > 0) {
-            }
-            hr__check_registration(host);
-        }
+        wait_for[1].fd = host->nudge_fd;
+        wait_for[2].fd = host->inotify_fd; /* poll(2) ignores a negative one */
+        wait_for[0].events = wait_for[1].events = wait_for[2].events = POLLIN;
+        wait_for[0].revents = wait_for[1].revents = wait_for[2].revents = 0;
+        woken = poll(wait_for, 3, host->record_fd < 0 ? HR__RETRY_MS : -1);
+        if (woken < 0) continue; /* the signal came here: it has raised wake_fd */
         if (wait_for[0].revents) hr__lower(wake_fd);
-        if (hr__load(host->running) != host->recorded) {
-            hr__settle(host); /* our own wake-up: no signal need have come, but looking once more costs little */
+        if (wait_for[1].revents) hr__lower(host->nudge_fd);
+        while (wait_for[2].revents && read(host->inotify_fd, events, sizeof events) > 0) {
         }
-        hr__look(host);
+        if (hr__load(host->stop)) break;
+        hr__settle(host);
+        if (!wait_for[1].revents || wait_for[0].revents || wait_for[2].revents) hr__look(host);
     }
     return NULL;
 }
 
-/* --- the face ------------------------------------------------------------------------------------------------------------ */
+/* --- the face ----------------------------------------------------------------------------------------------------- */
 
 /* desc->library → absolute path, lexically. */
 static int hr__locate(hr_host *host)
 {
     static const char origin[] = "$ORIGIN/";
-    char head[PATH_MAX];
-    const char *tail = host->desc.library ? host->desc.library : "";
-    ssize_t size;
-    head[0] = '\0';
+    const char *tail = host->desc.library ? host->desc.library : "$ORIGIN/libplug.so";
+    char head[PATH_MAX] = "";
     if (strncmp(tail, origin, sizeof origin - 1) == 0) {
+        const ssize_t size = readlink("/proc/self/exe", head, sizeof head - 1);
         char *slash;
-        size = readlink("/proc/self/exe", head, sizeof head - 1);
         head[size > 0 ? size : 0] = '\0';
         slash = strrchr(head, '/');
         if (!slash) return 0;
         slash[1] = '\0';
         tail += sizeof origin - 1;
     } else if (tail[0] != '/') {
-        if (!getcwd(head, sizeof head - 1)) return 0;
-        strcat(head, "/");
+        if (!getcwd(head, sizeof head) || head[0] != '/' || !hr__join(head, head, "/")) return 0;
     }
-    if (!tail[0] || !hr__join(host->library, head, tail)) return 0;
+    if (!hr__join(host->library, head, tail)) return 0;
     host->base = strrchr(host->library, '/') + 1;
     return host->base[0] != '\0';
 }
@@ -1000,8 +1178,7 @@ static int hr__locate(hr_host *host)
 static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
 {
     hr__generation *retired = host->previous;
-    if (!host->current && host->result.state && generation->initial)
-        memcpy(host->result.state, generation->initial, generation->state_size);
+    if (!host->current && generation->initial) memcpy(host->state, generation->initial, generation->state_size);
     if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
     host->previous = host->current;
     host->current = generation;
@@ -1009,18 +1186,20 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     host->result.state_size = generation->state_size;
     host->result.load_us = generation->load_us;
     host->result.changed = 1;
+    host->result.pause_us = hr__now_us() - begun;
+    __atomic_store(&host->pause_us, &host->result.pause_us, __ATOMIC_RELEASE);
+    hr__store(host->running, generation);
     if (retired) {
         retired->next = hr__load(host->retired);
         while (!__atomic_compare_exchange_n(&host->retired, &retired->next, retired, 0, __ATOMIC_ACQ_REL,
                                             __ATOMIC_ACQUIRE)) {
         }
     }
-    host->result.pause_us = hr__now_us() - begun;
-    __atomic_store(&host->pause_us, &host->result.pause_us, __ATOMIC_RELEASE);
-    hr__store(host->running, generation);
+    __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
+    if (host->has_loader) hr__raise(host->nudge_fd);
 }
 
-/* There is news: a loaded generation, a refusal, or both. */
+/* There is news: a loaded generation, a refusal, or both. `changed` and `refused` are of this call alone. */
 static hr_result hr__take_news(hr_host *host)
 {
     static const char *const texts[] = {
@@ -1036,17 +1215,14 @@ static hr_result hr__take_news(hr_host *host)
     generation = hr__swap(host->pending, (hr__generation *)NULL);
     if (generation) hr__change_over(host, generation, begun);
     pthread_mutex_lock(&host->lock);
-    host->result.refused = host->refused;
-    host->result.code = !host->current ? HR_WAITING : HR_RUNNING;
-    if (host->refused) {
-        host->result.code = HR_REFUSED;
-        memcpy(host->text, host->reason, sizeof host->text);
-    }
+    host->result.refused = host->untold;
+    host->untold = 0;
+    host->result.code = host->refused ? HR_REFUSED : host->current ? HR_RUNNING : HR_WAITING;
+    memcpy(host->text, host->reason, sizeof host->text);
     pthread_mutex_unlock(&host->lock);
-    host->result.text = host->result.refused ? host->text : texts[host->result.code];
+    host->result.text = host->text[0] ? host->text : texts[host->result.code];
     result = host->result;
     host->result.changed = host->result.refused = 0;
-    if (generation && host->has_loader) hr__raise(hr__slots[host->slot].wake_fd);
     return result;
 }
 
@@ -1063,48 +1239,48 @@ static hr_result hr__failed(hr_host *host, const char *text)
 hr_result hr_open(hr_host **out, const hr_desc *desc)
 {
     hr_host *host = (hr_host *)calloc(1, sizeof *host);
+    const char *reason = NULL;
+    hr_result result;
     sigset_t all, before;
     int failed;
     *out = host;
     if (!host) return hr__failed(NULL, "out of memory");
-    host->desc = *desc;
-    host->signal = desc->signal ? desc->signal : SIGURG;
-    host->record_fd = host->inotify_fd = host->ready_fd = host->slot = -1;
+    if (desc) host->desc = *desc;
+    host->signal = host->desc.signal ? host->desc.signal : SIGURG;
+    host->record_fd = host->inotify_fd = host->ready_fd = host->nudge_fd = host->slot = -1;
+    host->started = hr__process_start();
     pthread_mutex_init(&host->lock, NULL);
-    while (desc->names && desc->names[host->count]) host->count++;
+    while (host->desc.names && host->desc.names[host->count]) host->count++;
+    if (host->count && !host->desc.functions)
+        return hr__failed(host, "desc.names without desc.functions: use HR_DESC, or give the table to fill");
     if (host->signal < 1 || host->signal >= NSIG || host->signal == SIGKILL || host->signal == SIGSTOP)
         return hr__failed(host, "desc.signal is not a signal that can be caught: use 0 for SIGURG, or SIGUSR1");
     if (!hr__locate(host))
-        return hr__failed(host, "desc.library is missing or too long: name the file that the linker makes");
-    host->result.state = mmap(NULL, HR_STATE_RESERVE, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (host->result.state == MAP_FAILED)
+        return hr__failed(host, "desc.library names no file, or its path is too long: name what the linker makes");
+    host->state = mmap(NULL, HR_STATE_RESERVE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                       0);
+    if (host->state == MAP_FAILED) {
+        host->state = NULL;
         return hr__failed(host, "no address space for the state: define HR_STATE_RESERVE smaller");
-    host->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    }
     host->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (host->ready_fd < 0 || host->inotify_fd < 0)
-        return hr__failed(host, "no descriptor to be had (eventfd, inotify): raise ulimit -n or max_user_instances");
-    host->slot = hr__take_slot(host);
-    if (host->slot < 0) return hr__failed(host, "too many hosts in this process: define HR_MAX_HOSTS larger");
+    host->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (host->ready_fd < 0 || host->nudge_fd < 0)
+        return hr__failed(host, "no descriptor to be had (eventfd): raise ulimit -n");
+    if (hr__take_slot(host, &reason) != 0) return hr__failed(host, reason);
+    host->result.state = host->state;
 
     hr__look(host);
-    hr__take_news(host);
+    result = hr__take_news(host);
     hr__settle(host);
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     failed = pthread_create(&host->loader, NULL, hr__loader, host);
-    sigaddset(&before, host->signal);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) return hr__failed(host, "the loader thread does not start: raise ulimit -u");
     host->has_loader = 1;
-    host->result.changed = host->current != NULL;
-    host->result.refused = host->result.code == HR_REFUSED;
-    {
-        const hr_result result = host->result;
-        host->result.changed = host->result.refused = 0;
-        return result;
-    }
+    return result;
 }
 
 hr_result hr_poll(hr_host *host)
@@ -1134,24 +1310,26 @@ void hr_close(hr_host *host)
 {
     if (!host) return;
     if (host->has_loader && !host->forked) {
-        hr__generation *generation;
         hr__store(host->stop, 1);
-        hr__raise(hr__slots[host->slot].wake_fd);
+        hr__raise(host->nudge_fd);
         pthread_join(host->loader, NULL);
+    }
+    if (!host->forked) {
+        hr__generation *pending = hr__swap(host->pending, (hr__generation *)NULL);
+        if (pending) hr__unload(host, pending);
         hr__settle(host);
-        generation = hr__swap(host->pending, (hr__generation *)NULL);
-        if (generation) hr__unload(host, generation);
+        if (host->record_fd >= 0) {
+            hr__write_record(host, 1);
+            unlink(host->record_path);
+        }
+        if (host->slot >= 0) hr__give_slot(host);
+        pthread_mutex_destroy(&host->lock);
     }
-    if (host->slot >= 0 && !host->forked) hr__give_slot(host);
-    if (host->record_fd >= 0 && !host->forked) {
-        hr__write_record(host, "closed");
-        unlink(host->record_path);
-    }
-    if (host->record_fd >= 0) close(host->record_fd);
-    if (host->inotify_fd >= 0) close(host->inotify_fd);
-    if (host->ready_fd >= 0) close(host->ready_fd);
-    if (host->result.state && host->result.state != MAP_FAILED) munmap(host->result.state, HR_STATE_RESERVE);
-    pthread_mutex_destroy(&host->lock);
+    hr__shut(&host->record_fd);
+    hr__shut(&host->inotify_fd);
+    hr__shut(&host->ready_fd);
+    hr__shut(&host->nudge_fd);
+    if (host->state) munmap(host->state, HR_STATE_RESERVE);
     free(host->previous);
     free(host->current); /* the bookkeeping; the code stays mapped */
     free(host);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "plug.h"
 
@@ -30,6 +31,7 @@ int main(void)
     sigaction(SIGTERM, &on_end, NULL);
     sigaction(SIGINT, &on_end, NULL);
 
+    printf("hello: pid %ld\n", (long)getpid());
     if (!now.generation) fprintf(stderr, "hello: %s\n", now.text);
     while (!ended && now.code != HR_FAILED) {
         now = hr_poll(host);
