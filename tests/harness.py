@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 40.0
+LIMIT = 15.0
 """Seconds; far beyond what anything takes on a loaded machine."""
 
 Fields = dict[str, Any]

@@ -51,8 +51,11 @@ class Delivery:
 
     # --- publishing ------------------------------------------------------------------------------------------
 
-    def publish(self, cause: Cause) -> Generation | None:
-        """Check the library as the linker left it and publish it. None: refused, and said so."""
+    def publish(self, cause: Cause, calls: bool = True) -> Generation | None:
+        """Check the library as the linker left it and publish it. None: refused, and said so.
+
+        ``calls``: hosts will be called, whose answers say more.
+        """
         started = time.perf_counter()
         try:
             data = _read(self.plugin.library)
@@ -78,6 +81,7 @@ class Delivery:
                 generation=generation.number,
                 build_id=generation.build_id or generation.digest,
                 hosts=len(self.census()),
+                calls=calls,
                 findings=findings,
                 check_ms=_ms(checked - started),
                 publish_ms=_ms(time.perf_counter() - checked),

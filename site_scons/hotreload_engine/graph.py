@@ -18,7 +18,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import SCons.Node
-import SCons.Node.FS
 
 from . import commands
 from . import scons_internals as scons
@@ -217,27 +216,12 @@ class Graph:
         all that is in them."""
         tops = []
         for node in closure:
-            if isinstance(node, SCons.Node.FS.Dir):
+            if scons.is_directory(node):
                 continue
             above = (parent for parent in self._index.parents.get(node, ()) if parent in closure)
-            if all(isinstance(parent, SCons.Node.FS.Dir) and not self._needed(parent, closure) for parent in above):
+            if all(scons.is_directory(parent) and not self._index.is_held(parent) for parent in above):
                 tops.append(node)
         return sorted(tops, key=str)
-
-    def _needed(self, directory: Any, closure: set[Any]) -> bool:
-        """Whether a directory is a source of something, and not just a place for targets."""
-        seen: set[Any] = set()
-        stack = [directory]
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            for parent in self._index.parents.get(node, ()):
-                if not isinstance(parent, SCons.Node.FS.Dir):
-                    return True
-                stack.append(parent)
-        return False
 
     def _rescanned(self, changed: set[Any]) -> set[Any]:
         """Targets whose implicit dependencies may be others now: those that depend on a changed file directly."""
@@ -300,8 +284,8 @@ class _Index:
                 self.parents.setdefault(child, set()).add(node)
                 if child not in self._seen:
                     stack.append(child)
-            if isinstance(node, SCons.Node.FS.Dir) and scons.is_source_directory(node):
-                self._held[node.get_abspath()] = node
+                if scons.is_directory(child) and not scons.is_directory(node) and scons.has_action(node):
+                    self._held[child.get_abspath()] = child
             for path in scons.search_path(node):
                 directories.add(path)
         self.directories, self.inputs = frozenset(directories), frozenset(inputs)
@@ -314,10 +298,10 @@ class _Index:
             self.objects += 1
         for path in scons.paths(node):
             self._by_path[path].add(node)
-            directory = path if isinstance(node, SCons.Node.FS.Dir) else os.path.dirname(path)
+            directory = path if scons.is_directory(node) else os.path.dirname(path)
             directories.add(directory)
             self._there[path] = os.path.lexists(path)
-            if not scons.is_made(node) and not isinstance(node, SCons.Node.FS.Dir):
+            if not scons.is_made(node) and not scons.is_directory(node):
                 inputs.add(path)
 
     def _note_includes(self, node: Any) -> None:
@@ -330,6 +314,11 @@ class _Index:
             or os.path.basename(path) in self._seekers
             or any(path.startswith(held + os.sep) for held in self._held)
         )
+
+    def is_held(self, directory: Any) -> bool:
+        """Whether a directory is a source of something, itself or above it, and not just a place for targets."""
+        path = directory.get_abspath()
+        return any(path == held or path.startswith(held + os.sep) for held in self._held)
 
     def nodes(self, path: str) -> set[Any]:
         return set(self._by_path.get(path, ()))

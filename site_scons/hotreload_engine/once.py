@@ -15,7 +15,7 @@ from .slot import Slot
 def publish(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Publish what was built; hosts are not signalled. False when a library was refused."""
     files = Files()
-    return all([Delivery(plugin, emit, files).publish(Cause()) is not None for plugin in plugins])
+    return all([Delivery(plugin, emit, files).publish(Cause(), calls=False) is not None for plugin in plugins])
 
 
 def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:

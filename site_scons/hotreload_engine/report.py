@@ -134,9 +134,11 @@ def _refused(fields: _Fields, style: Style) -> list[str]:
 
 def _published(fields: _Fields, style: Style) -> list[str]:
     out = [row for finding in fields["findings"] for row in _finding(finding, style)]
-    if not fields["hosts"]:
+    if not fields["hosts"] or not fields["calls"]:
         name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}"
-        out.append(" · ".join([name, "no host is running", *([_work(fields)] if "of" in fields else [])]))
+        count = fields["hosts"]
+        hosts = f"{_count(count, 'host')} to be told: scons reload" if count else "no host is running"
+        out.append(" · ".join([name, hosts, *([_work(fields)] if fields.get("of") else [])]))
     return out
 
 

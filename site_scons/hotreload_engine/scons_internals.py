@@ -87,7 +87,7 @@ def run(tops: list[Any], options: Any, pass_: _Pass) -> bool:
             pass_.begin(self.targets)
             started = time.perf_counter()
             SCons.Taskmaster.OutOfDateTask.execute(self)
-            if scons_has_action(self.targets[0]):
+            if has_action(self.targets[0]):
                 pass_.end(self.targets, (time.perf_counter() - started) * 1e3, self.why)
 
         def executed(self) -> None:
@@ -235,6 +235,10 @@ def made_together(node: Any) -> Iterable[Any]:
     yield from node.side_effects or ()
 
 
+def is_directory(node: Any) -> bool:
+    return isinstance(node, SCons.Node.FS.Dir)
+
+
 def has_builder(node: Any) -> bool:
     return bool(node.has_builder())
 
@@ -259,13 +263,9 @@ def is_object(node: Any) -> bool:
     return builder_name(node) in ("StaticObject", "SharedObject", "Object")
 
 
-def scons_has_action(node: Any) -> bool:
+def has_action(node: Any) -> bool:
     executor = node.get_executor()
     return bool(executor and executor.get_action_list())
-
-
-def is_source_directory(node: Any) -> bool:
-    return node.implicit is not None
 
 
 def paths(node: Any) -> Collection[str]:

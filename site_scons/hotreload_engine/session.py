@@ -59,6 +59,8 @@ class Session:
         self._bad = False
         """The last build or reading of the SConscripts failed, and nothing good has come since."""
         self._untidy = True
+        self._cut: ChangeSet | None = None
+        """What a pass that was cut short was about: built again even if the change that cut it comes to nothing."""
         self._told: set[str] = set()
 
     def run(self) -> int:
@@ -85,7 +87,7 @@ class Session:
         # Edits between the reading of an input and the start of its watch had no event.
         missed = [path for path in self._graph.inputs() if _changed_since(path, began)]
         if missed:
-            self._pass(ChangeSet(frozenset(missed), time.monotonic(), time.monotonic()))
+            self._pass(ChangeSet(frozenset(missed), time.monotonic(), time.monotonic()), quietly=True)
 
     def _turn(self) -> None:
         """Wait for one thing to happen and see to it."""
@@ -93,6 +95,8 @@ class Session:
         for delivery in self._deliveries:
             delivery.pending_answers()
         self._see_to_processes()
+        if changes is None and self._cut and not self._inputs_changed():
+            changes = self._cut
         if changes is None:
             if self._untidy and not self._watcher.pending():
                 self._untidy = False
@@ -111,6 +115,8 @@ class Session:
     def _patience(self) -> float | None:
         """Seconds to wait for a change until something else is to be done; None when nothing is."""
         times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
+        if self._cut:
+            times.append(0.3)
         if self._untidy:
             times.append(0.0)
         elif (more := self._graph.idle()) is not None:
@@ -130,17 +136,23 @@ class Session:
 
     # --- a pass ----------------------------------------------------------------------------------------------
 
-    def _pass(self, changes: ChangeSet) -> None:
+    def _pass(self, changes: ChangeSet, quietly: bool = False) -> None:
+        """``quietly``: say nothing if nothing is to be built."""
         cause_at = time.monotonic()
-        self._emit("change", files=sorted(changes.files), note=changes.note)
-        build = self._graph.update(changes.files, self._inputs_changed)
+        if not quietly:
+            self._emit("change", files=sorted(changes.files), note=changes.note)
+        files = changes.files | (self._cut.files if self._cut else frozenset())
+        self._cut = None
+        build = self._graph.update(files, self._inputs_changed)
         if build.restart:
             self._restart(build.restart)
             return
         if build.cut or self._inputs_changed():
+            self._cut = ChangeSet(files, changes.first_at, changes.last_at)
             self._watch()
             return
-        self._after(build, Cause(build, changes.last_at, cause_at))
+        if build.steps or build.errors or not quietly:
+            self._after(build, Cause(build, changes.last_at, cause_at))
         self._watch()
 
     def _after(self, build: Build, cause: Cause, first: bool = False) -> None:

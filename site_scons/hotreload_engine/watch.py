@@ -189,7 +189,7 @@ class Watcher:
     def pending(self, counts: Callable[[str], bool] = lambda name: True) -> bool:
         """Whether something relevant has changed, of what ``counts``, that was not delivered yet. Any thread."""
         with self._changed:
-            return self._everything or bool(self._shaken) or any(map(counts, self._sightings))
+            return self._everything or any(map(counts, self._sightings))
 
     def wake(self) -> None:
         """Make ``next`` return. Any thread."""
@@ -226,9 +226,7 @@ class Watcher:
                 self._shaken.add(path)
                 self._changed.notify_all()
         else:
-            for name in self._given(path):
-                if self._relevant(name):
-                    self._note(name, "content")
+            self._see(path, "content")
 
     def _lose(self) -> None:
         with self._changed:
@@ -253,8 +251,8 @@ class Watcher:
         """Make the watches what they should be now. Inputs in a directory that came, went or moved count as changed:
         an edit in between had no event. (Not by comparing inodes: their numbers are used again.)"""
         names: dict[str, list[str]] = {}
-        for given in self._wanted:
-            names.setdefault(os.path.realpath(given), []).append(given)
+        for directory in self._wanted:
+            names.setdefault(os.path.realpath(directory), []).append(directory)
         for target in self._links:
             names.setdefault(os.path.dirname(target), [])
         self._names = {real: tuple(given) for real, given in names.items()}
@@ -282,9 +280,9 @@ class Watcher:
                 if given:
                     polled.update(given)
                     problems.append(_unwatchable(real, error))
-        for real in names:
+        for real in self._names:  # after the watches are made: nothing falls in between
             if real in self._missing ^ missing or any(above in shaken for above in _above(real)):
-                self._inputs_moved(real)
+                self._look_through(real)
         self._missing = missing
         for directory in polled - self._polled:
             self._looks[directory] = _look_directory(directory)
@@ -294,11 +292,14 @@ class Watcher:
                 self._looks[path] = _look(path)
         return problems
 
-    def _inputs_moved(self, real: str) -> None:
-        given = self._names.get(real, ())
-        for path in self._inputs if given else ():
-            if os.path.dirname(path) in given:
-                self._note(path, "content" if os.path.lexists(path) else "gone")
+    def _look_through(self, real: str) -> None:
+        """A directory came, went or moved: what is known in it, and what is in it now, may have changed."""
+        for given in self._names.get(real, ()):
+            known = [path for path in self._inputs if os.path.dirname(path) == given]
+            there = [os.path.join(given, name) for name in _listing(real)]
+            for path in {*known, *there}:
+                if self._relevant(path):
+                    self._note(path, "content" if os.path.lexists(path) else "gone")
 
     # --- polling -----------------------------------------------------------------------------------------------
 
@@ -363,22 +364,19 @@ class _Events(logging.Handler):
                 seen(event)
 
         def seen(event: Any) -> None:
+            here, there = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
             if event.is_directory:
-                for path in (event.src_path, event.dest_path):
-                    if path:
-                        directory(path)
+                for path in filter(None, (here, there)):
+                    directory(path)
             elif isinstance(event, events.FileMovedEvent):
-                if event.src_path:
-                    file(event.src_path, "gone")
-                if event.dest_path:
-                    file(event.dest_path, "content")
+                if here:
+                    file(here, "gone")
+                if there:
+                    file(there, "content")
             elif isinstance(event, events.FileDeletedEvent):
-                file(event.src_path, "gone")
-            elif isinstance(event, events.FileCreatedEvent):
-                if _is_complete_at_birth(event.src_path):
-                    file(event.src_path, "content")
-            elif isinstance(event, (events.FileClosedEvent, events.FileAttribEvent)):
-                file(event.src_path, "content")
+                file(here, "gone")
+            elif isinstance(event, (events.FileClosedEvent, events.FileAttribEvent)) or _is_complete_at_birth(here):
+                file(here, "content")
 
         directories = [events.DirMovedEvent, events.DirCreatedEvent, events.DirDeletedEvent]
         self._filters = {

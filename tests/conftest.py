@@ -1,0 +1,40 @@
+"""Shared fixtures: a project that is cleaned up, for each SCons and compiler that is supported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Project, need, project
+
+SCONS = {"newest": False, "oldest": True}
+"""Name in a test's id → whether it is the oldest supported SCons."""
+COMPILERS = ["gcc", "clang"]
+
+
+@pytest.fixture(params=["newest"])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+    """A project directory; ``both_scons`` runs a test on the oldest SCons too."""
+    with project(tmp_path / "project", old_scons=SCONS[request.param]) as found:
+        yield found
+
+
+both_scons = pytest.mark.parametrize("made", list(SCONS), indirect=True)
+
+
+@pytest.fixture(params=COMPILERS)
+def compiler(request: pytest.FixtureRequest) -> str:
+    return need(request.param)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
+    """Where everything is installed (CI), a skip is a failure."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("HOTRELOAD_NO_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be missing: {report.longrepr}"
