@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -237,7 +238,7 @@ def test_a_damaged_library_is_refused(made: Project, damage: str) -> None:
     library.unlink()
     library.write_bytes(harmed)
     output = made.scons("reload", "-Q", "build/libplug.so", code=2)
-    assert any(word in output for word in ("cut off", "text file", "EM_AARCH64", "empty")), output
+    assert any(word in output for word in ("cut off", "text file", "aarch64", "empty")), output
     assert host.alive and "generation 2" not in host.output
     assert "last build is not what hosts run" in made.scons("hosts", "-Q")
 
@@ -248,7 +249,7 @@ def test_host_started_before_the_first_build(made: Project, compiler: str) -> No
     made.scons("build/main")
     shutil.rmtree(rundir(made), ignore_errors=True)
     host = made.host()
-    assert "run scons" in host.wait_line("opened: nothing is published yet")
+    assert "run scons" in host.wait_line("not published yet")
     made.watch()
     ticker.runs(host, 1)
 
@@ -368,7 +369,7 @@ def test_garbage_for_a_control_record(made: Project) -> None:
         assert holder.poll() is None
     finally:
         holder.kill()
-        holder.wait()
+        holder.communicate()
 
 
 @pytest.mark.parametrize("how", ["exec", "handler", "fork"])
@@ -449,8 +450,7 @@ def test_sconstruct_with_a_syntax_error(made: Project) -> None:
     ticker.set_number(made, 2)
     watch.reloaded(host=host.pid)
     made.edit("SConstruct", "plug = = ", "assert ARGUMENTS['extra'] == '1'\nplug = ")
-    watch.wait("ready")
-    watch.wait("host", lambda e: e["pid"] == host.pid)
+    assert watch.wait("ready")["hosts"][0]["pid"] == host.pid
     ticker.set_number(made, 3)
     watch.reloaded(host=host.pid)
     ticker.runs(host, 3)
@@ -475,8 +475,8 @@ def test_a_flag_changed_in_the_sconstruct(made: Project) -> None:
 def test_ends_with_the_signal_and_leaves_nothing_behind(made: Project, number: int) -> None:
     """Ctrl-C: exit status 130, the host that --hot-run started is gone, a fresh scons has nothing to do."""
     ticker.lay(made)
-    watch = made.watch("--hot-run")
-    pid = watch.wait("host")["pid"]
+    watch = made.watch("--hot-run", ready=False)
+    pid = watch.meets()
     ticker.set_number(made, 2)
     watch.reloaded(host=pid)
     assert watch.stop(number) == 128 + number
@@ -488,8 +488,8 @@ def test_ends_with_the_signal_and_leaves_nothing_behind(made: Project, number: i
 def test_hot_run_passes_arguments_and_names_the_end(made: Project) -> None:
     """--hot-run=ARGS starts the host with them; its end is named, the next good build starts it again."""
     ticker.lay(made)
-    watch = made.watch("--hot-run=10")
-    first = watch.wait("host")["pid"]
+    watch = made.watch("--hot-run=10", ready=False)
+    first = watch.meets()
     assert Path(f"/proc/{first}/cmdline").read_bytes().split(b"\0")[1] == b"10"
     os.kill(first, signal.SIGKILL)
     assert "SIGKILL" in watch.wait("host", lambda e: "ended" in e["state"])["state"]
@@ -591,7 +591,7 @@ def test_gdb_follows_the_generations(made: Project) -> None:
          "-ex", "info sharedlibrary", "-ex", "detach"], capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert f"plug.c:{line}" in done.stdout and "libplug.so.6-" in done.stdout, done.stdout + done.stderr
-    assert "Breakpoint 1, " in done.stdout
+    assert re.search(r"hit Breakpoint 1(\.1)?, plug_tick", done.stdout), done.stdout + done.stderr
     assert host.alive
 
 

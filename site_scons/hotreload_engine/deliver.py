@@ -187,12 +187,12 @@ class Delivery:
                 self._report(ack, question.generation, question.cause, 0.0)
         self._pending = still
 
-    def newcomers(self) -> list[Host]:
-        """Hosts that have come since the last call, reported; one that missed the newest generation is called."""
+    def newcomers(self, quietly: bool = False) -> list[Host]:
+        """Hosts that have come since the last call, reported (or not); one that missed the newest is called."""
         running = self.census()
         came = [host for host in running if host.pid not in self._known]
         self._known = {host.pid: host for host in running}
-        for host in came:
+        for host in came if not quietly else ():
             self._emit("host", pid=host.pid, state=_state(host), plugin=self.plugin.name, executable=host.executable)
         newest = self.slot.newest()
         if newest and any(host.file != os.path.basename(newest.path) for host in came):

@@ -242,10 +242,10 @@ class Session:
         except HotReloadError as error:
             self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
 
-    def _meet(self) -> None:
+    def _meet(self, quietly: bool = False) -> None:
         """Hosts have come: report them, and see that they end with a word."""
         for delivery in self._deliveries:
-            for host in delivery.newcomers():
+            for host in delivery.newcomers(quietly):
                 self._vigil.watch(host.pid)
 
     def _see_to_processes(self) -> None:
@@ -275,7 +275,7 @@ class Session:
         self._watcher.inputs(self._graph.inputs())
 
     def _ready(self) -> None:
-        self._meet()
+        self._meet(quietly=True)
         plugins = [
             {"plugin": d.plugin.name, "generation": newest.number if (newest := d.slot.newest()) else 0}
             for d in self._deliveries

@@ -175,8 +175,6 @@ class _Project:
                 if "conflict" not in str(error):
                     raise
                 _say(f"hotreload: the project has an option {name} of its own; ours is not available")
-        default = SCons.Node.Alias.default_ans
-        self._aliases = {name: default.Alias(name) for name in _TARGETS if name not in default}
 
     def add(self, hosts, libraries):
         for library in libraries:
@@ -200,7 +198,7 @@ class _Project:
     # --- in place of SCons's _build_targets --------------------------------------------------------------------
 
     def _build(self, fs, options, targets, target_top):
-        self._reads.stop()
+        self._reads.stop(_sconstructs(fs, options))
         if relaunch.is_trial():
             return [fs.Dir("#")]  # read without an error: that is all that was asked
         ours = [name for name in _TARGETS if name in map(str, SCons.Script.BUILD_TARGETS) and self._is_ours(name, fs)]
@@ -278,8 +276,11 @@ class _Project:
         return [fs.Dir("#")]
 
     def _is_ours(self, name, fs):
-        alias, file = self._aliases.get(name), fs.Top.entries.get(name)
-        theirs = alias is None or alias.sources or (file is not None and file.has_builder())
+        # The alias is made only now: an earlier one would take the place of a project's own target of that name.
+        aliases, file = SCons.Node.Alias.default_ans, fs.Top.entries.get(name)
+        theirs = aliases.lookup(name) is not None or (file is not None and file.has_builder())
+        if not theirs:
+            aliases.Alias(name)
         if theirs:
             _say(f"hotreload: the project has a target {name} of its own; ours is not available")
         return not theirs
@@ -315,6 +316,20 @@ def _without(names):
     if not left:
         asked[:] = with_defaults  # equal lists are how SCons tells that nothing was asked for
     return left
+
+
+def _sconstructs(fs, options):
+    """The top-level files, which were being read before this tool was there to see it."""
+    names = options.file or [
+        "SConstruct",
+        "Sconstruct",
+        "sconstruct",
+        "SConstruct.py",
+        "Sconstruct.py",
+        "sconstruct.py",
+    ]
+    paths = [os.path.join(fs.SConstruct_dir.get_abspath(), name) for name in names]
+    return tuple(path for path in paths if os.path.exists(path))[: len(options.file or [None])]
 
 
 def _sources(library):
