@@ -18,6 +18,7 @@ import SCons.Node.FS
 import SCons.SConsign
 import SCons.Script.Main
 import SCons.Taskmaster
+import SCons.Util
 
 try:
     import SCons.Taskmaster.Job as _job  # from 4.5 on
@@ -67,7 +68,7 @@ def run(tops: list[Any], options: Any, pass_: _Pass) -> bool:
     """Run SCons's Taskmaster over these nodes. True when a signal interrupted it."""
 
     class Task(SCons.Script.Main.BuildTask):  # type: ignore[misc]
-        progress = None
+        progress = SCons.Util.Null()  # callable, as 4.4 wants it; the project's own Progress is for whole builds
         why = ""
 
         def display(self, message: str) -> None:
