@@ -109,7 +109,7 @@
 #define HOTRELOAD_H
 
 #if defined(HOTRELOAD_IMPLEMENTATION) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE 1 /* dlinfo, eventfd and more under -std=c99 */
+#define _GNU_SOURCE 1 /* dl_iterate_phdr, eventfd and more under -std=c99 */
 #endif
 
 #include <stddef.h>
@@ -819,10 +819,10 @@ static int hr__register(hr_host *host, char *reason)
         fcntl(host->record_fd, F_SETLK, &lock) == 0) {
         hr__write_record(host, 0);
         if (rename(temporary, host->record_path) == 0) {
-            const uint32_t gone = IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB; /* ATTRIB: unlinked, or chmod */
+            const uint32_t gone = IN_DELETE_SELF | IN_MOVE_SELF;
             hr__shut(&host->inotify_fd); /* with the watches on what was there before */
             host->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-            inotify_add_watch(host->inotify_fd, host->record_path, gone);
+            inotify_add_watch(host->inotify_fd, host->record_path, gone | IN_ATTRIB); /* ATTRIB: unlinked */
             inotify_add_watch(host->inotify_fd, host->directory, gone);
             inotify_add_watch(host->inotify_fd, host->parent, gone);
             return 1;
@@ -916,21 +916,25 @@ static int hr__check_file(const char *path, unsigned long long size, char *reaso
     return good;
 }
 
-/* Reads the library's pages in, so that the first calls after the change-over do not wait for the disk. */
-static int hr__populate(struct dl_phdr_info *info, size_t size, void *wanted)
+/* Reads in the pages of the library that has the address `inside`, so that the first calls after the change-over do not
+   wait for the disk. */
+static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const struct link_map *map = (const struct link_map *)wanted;
-    unsigned index;
+    unsigned index, found = 0, pass;
     (void)size;
-    if (info->dlpi_addr != map->l_addr) return 0;
-    for (index = 0; index < info->dlpi_phnum; index++)
-        if (info->dlpi_phdr[index].p_type == PT_LOAD) {
-            const uintptr_t begin = (info->dlpi_addr + info->dlpi_phdr[index].p_vaddr) & ~(page - 1);
-            const uintptr_t end = info->dlpi_addr + info->dlpi_phdr[index].p_vaddr + info->dlpi_phdr[index].p_memsz;
-            madvise((void *)begin, end - begin, MADV_POPULATE_READ); /* a failure only costs time */
+    for (pass = 0; pass < 2; pass++)
+        for (index = 0; index < info->dlpi_phnum; index++) {
+            const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
+            const uintptr_t begin = info->dlpi_addr + segment->p_vaddr, end = begin + segment->p_memsz;
+            const uintptr_t first = begin & ~(page - 1);
+            if (segment->p_type != PT_LOAD) continue;
+            if (pass == 0)
+                found |= (uintptr_t)inside >= begin && (uintptr_t)inside < end;
+            else if (found)
+                madvise((void *)first, end - first, MADV_POPULATE_READ); /* a failure only costs time */
         }
-    return 1;
+    return found != 0;
 }
 
 static int hr__is_mapped(const char *path)
@@ -1001,7 +1005,6 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
 {
     const double begun = hr__now_us();
     char name[NAME_MAX + 2];
-    struct link_map *map = NULL;
     hr__generation *generation = (hr__generation *)calloc(1, sizeof *generation + host->count * sizeof(void *));
     if (!generation) {
         hr__say(reason, "out of memory: end something else");
@@ -1028,7 +1031,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         hr__unload(host, generation);
         return NULL;
     }
-    if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) == 0 && map) dl_iterate_phdr(hr__populate, map);
+    if (host->count) dl_iterate_phdr(hr__populate, generation->functions[0]);
     generation->load_us = hr__now_us() - begun;
     return generation;
 }
@@ -1276,11 +1279,12 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    host->has_loader = 1; /* the thread reads it */
     failed = pthread_create(&host->loader, NULL, hr__loader, host);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) return hr__failed(host, "the loader thread does not start: raise ulimit -u");
-    host->has_loader = 1;
-    return result;
+    if (!failed) return result;
+    host->has_loader = 0;
+    return hr__failed(host, "the loader thread does not start: raise ulimit -u");
 }
 
 hr_result hr_poll(hr_host *host)
