@@ -48,6 +48,7 @@ HR_TABLE(plug, PLUG_FUNCTIONS)
 int main(int count, char **arguments)
 {
     char text[256];
+    unsigned ticks = 0;
     hr_host *host;
     hr_desc desc = HR_DESC(plug, "$ORIGIN/libplug.so");
     hr_result now;
@@ -58,13 +59,16 @@ int main(int count, char **arguments)
         if (now.refused) printf("refused: %s\\n", now.text);
         if (now.changed) {
             plug.plug_report((plug_state *)now.state, text);
-            printf("generation %u %s pause %.1f\\n", now.generation, text, now.pause_us);
+            printf("generation %u %s of %u\\n", now.generation, text, ticks);
         }
         if (now.code == HR_FAILED) return 1;
         fflush(stdout);
         hr_wait(host, 10);
         now = hr_poll(host);
-        if (now.generation) plug.plug_tick((plug_state *)now.state);
+        if (now.generation && !now.changed) {
+            plug.plug_tick((plug_state *)now.state);
+            ticks++;
+        }
     }
 }
 """
@@ -93,4 +97,6 @@ def runs(host: HostProcess, number: int) -> str:
     """Wait until the host runs the code with this number; all of it."""
     line = host.wait_line(f" numbers {number} ")
     assert f"numbers {number} {number} {number} " in line, line
+    calls, _, ticks = line.split("calls ")[1].partition(" of ")
+    assert calls == ticks, f"the plugin's state counts {calls} calls, the host {ticks}"
     return line

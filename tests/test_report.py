@@ -1,0 +1,92 @@
+"""Events → lines for a person."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from hotreload_engine.model import Event
+from hotreload_engine.report import Style, lines, ndjson, terminal, wants_colour
+
+RELOAD: dict[str, Any] = {
+    "plugin": "plug", "generation": 7, "host": 4242, "ok": True, "reason": "", "pending": False, "running": 7,
+    "compiled": 1, "of": 14, "compile_ms": 31.2, "link_ms": 6.04, "host_ms": 0.41, "save_to_reload_ms": 52.3,
+}  # fmt: skip
+BUILD: dict[str, Any] = {
+    "targets": [], "ok": True, "compiled": 0, "of": 14, "compile_ms": 0, "link_ms": 0, "output": "", "note": "", "why": [],
+    "unchanged": False, "delivers": False, "fixed": False,
+}  # fmt: skip
+ERROR = {"what": "Error 1", "where": "a.o", "remedy": "mend it", "output": "a.c:1: no\n", "running": [{"pid": 7, "generation": 6}]}
+
+CASES = [
+    ("reload", RELOAD,
+     "reloaded plug #7 in pid 4242 · 1 of 14 objects · cc 31 ms · link 6.0 ms · host 0.4 ms · 52 ms from save"),
+    ("reload", {**RELOAD, "ok": False, "reason": "why", "running": 6},
+     "not reloaded plug #7 in pid 4242; it goes on with #6: why"),
+    ("reload", {**RELOAD, "ok": False, "pending": True, "reason": "it is stopped"},
+     "waiting plug #7 for pid 4242: it is stopped"),
+    ("build", {**BUILD, "unchanged": True}, "unchanged: nothing to build"),
+    ("build", {**BUILD, "targets": ["a", "b"], "compiled": 1, "compile_ms": 1500.0},
+     "built 2 targets · 1 of 14 objects · cc 1500 ms"),
+    ("build", {**BUILD, "delivers": True, "fixed": True}, "fixed"),
+    ("build", {**BUILD, "output": "a.c:1: warning\n", "delivers": True}, "a.c:1: warning"),
+    ("build", {**BUILD, "targets": ["a.o"], "delivers": True, "why": [{"target": "a.o", "why": "a.c changed"}]},
+     "rebuilt a.o: a.c changed"),
+    ("error", ERROR, "a.c:1: no\nerror a.o: Error 1\n  mend it\n  pid 7 goes on with #6"),
+    ("host", {"pid": 3, "state": "ended (SIGSEGV)"}, "host pid 3 ended (SIGSEGV)"),
+    ("published", {"plugin": "plug", "generation": 2, "hosts": 0, "calls": True, "findings": []},
+     "published plug #2 · no host is running"),
+    ("published", {"plugin": "plug", "generation": 2, "hosts": 1, "calls": False, "findings": []},
+     "published plug #2 · 1 host to be told: scons reload"),
+    ("ready", {"files": 1, "directories": 2, "plugins": [{"plugin": "plug", "generation": 0}], "hosts": [], "edit": ""},
+     "watching 1 file in 2 directories · plug is not built yet · no host is running"),
+    ("refused", {"plugin": "plug", "running": [], "findings": [
+        {"what": "no f", "where": "l.so", "remedy": "define it", "severity": "error"}]},
+     "refused plug: the new library was not given to any host\n  error l.so: no f\n    define it"),
+    ("nothing known", {}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event,fields,text", CASES)
+def test_lines(event: str, fields: dict[str, Any], text: str) -> None:
+    """One line a result, in these words."""
+    assert "\n".join(lines(Event(event, 1, fields), Style(False))) == text
+
+
+def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal, and not against NO_COLOR or a dumb one."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert wants_colour(Terminal()) and not wants_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(Terminal())
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not wants_colour(Terminal())
+    assert "\x1b[32;" not in Style(False)("good", "x") and "\x1b[32m" in Style(True)("good", "x")
+
+
+def test_quiet_prints_trouble_and_its_end() -> None:
+    """--hot-quiet leaves out what went well, but not that it is fixed."""
+    stream = io.StringIO()
+    show = terminal(stream, quiet=True)
+    show(Event("reload", 1, RELOAD))
+    show(Event("error", 1, ERROR))
+    show(Event("build", 1, {**BUILD, "fixed": True, "delivers": True}))
+    assert stream.getvalue() == "a.c:1: no\nerror a.o: Error 1\n  mend it\n  pid 7 goes on with #6\nfixed\n"
+
+
+def test_ndjson() -> None:
+    """One object a line, with event, time and iteration in each."""
+    stream = io.StringIO()
+    ndjson(stream)(Event("host", 3, {"pid": 1, "state": "läuft"}, 12.5))
+    assert json.loads(stream.getvalue()) == {"event": "host", "time": 12.5, "iteration": 3, "pid": 1, "state": "läuft"}
+    assert stream.getvalue().count("\n") == 1
