@@ -15,6 +15,9 @@ from .model import Finding, Image, Verdict
 _LINKERS_OWN = frozenset({"_init", "_fini", "_edata", "_end", "__bss_start"})
 """Symbols that older linkers define in every file."""
 
+_NEAR = 0.8
+"""difflib's ratio above which a name may be a renamed one; a prefix shared by all of a plugin's names reaches 0.7."""
+
 
 @dataclass(frozen=True)
 class _Case:
@@ -119,7 +122,7 @@ def _has_functions(case: _Case) -> Iterator[Finding]:
         if name in image.exports:
             continue
         mangled = sorted(other for other in others if other.startswith(f"_Z{len(name)}{name}"))
-        near = difflib.get_close_matches(name, sorted(others), 1)
+        near = difflib.get_close_matches(name, sorted(others), 1, _NEAR)
         if name in image.imports:
             hint, remedy = " but uses it", "add the source file that defines it to the library"
         elif mangled:
