@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 import ticker
 from conftest import SCONS, both_scons
 from harness import ROOT, HostProcess, Project, need, until

@@ -27,6 +27,7 @@ import SCons.Node.FS  # noqa: E402
 import SCons.Script  # noqa: E402
 import SCons.Script.Main  # noqa: E402
 import SCons.Util  # noqa: E402
+
 from hotreload_engine import audit, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
 from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
