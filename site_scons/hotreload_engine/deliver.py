@@ -7,6 +7,7 @@ anywhere leaves everything behind it as it was, and says why: as an event, and i
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,13 +107,20 @@ class Delivery:
         program = next((self._files.image(path) for path in self.plugin.hosts if os.path.exists(path)), None)
         running = self.census()
         functions = {name for host in running for name in host.functions}
-        verdict = verify.plugin(image, sorted(functions), program, self._available(image, program, running))
+        ours = self._files.image(os.path.realpath(sys.executable))
+        verdict = verify.plugin(
+            image,
+            sorted(functions),
+            program,
+            self._available(image, running),
+            machine=(ours.machine, ours.bits) if ours else None,
+        )
         if program is not None:
             linked = verify.host(program, [image])
             return Verdict(verdict.findings + linked.findings)
         return verdict
 
-    def _available(self, image: Image, program: Image | None, running: list[Host]) -> frozenset[str] | None:
+    def _available(self, image: Image, running: list[Host]) -> frozenset[str] | None:
         """Names that running hosts can give to the library, from the files that they have mapped.
 
         None when it cannot be told: no host runs, or the library brings libraries that are not loaded yet.
