@@ -32,6 +32,7 @@ from hotreload_engine import audit, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
 from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
 
+_SCONS = os.path.dirname(SCons.__file__)
 _TARGETS = ("watch", "reload", "hosts")
 _OPTIONS = (
     ("--hot-run", {"nargs": "?", "const": "", "metavar": "ARGS", "help": "watch: start the host too, with ARGS"}),
@@ -109,7 +110,11 @@ def HotReload(env, host=None, plugins=()):
     hosts = [_node(env, each) for each in _each(env, host)]
     libraries = [_node(env, plugin) for plugin in _each(env, plugins)]
     if not libraries:
-        raise SCons.Errors.UserError("HotReload: no plugins given; write plugins=[library, ...]")
+        caller = sys._getframe(1)
+        while caller.f_code.co_filename.startswith(_SCONS):  # MethodWrapper
+            caller = caller.f_back
+        place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        raise SCons.Errors.UserError(f"{place}: HotReload: no plugins given; write plugins=[library, ...]")
     for library in libraries:
         project.add(hosts, [library])
 
@@ -212,7 +217,10 @@ class _Project:
                 raise HotReloadError(f"{' and '.join(ours)} cannot be asked for together", "command line", "name one")
             return getattr(self, "_" + ours[0])(fs, options, targets, target_top)
         except HotReloadError as error:
-            raise SCons.Errors.UserError(f"hotreload: {error}") from error
+            sys.stdout.flush()
+            sys.stderr.write(f"hotreload: {error}\n")
+            SCons.Script.Main.exit_status = 2
+            return [fs.Dir("#")]
 
     def _plain(self, fs, options, targets, target_top, passive):
         nodes = self._scons_build(fs, options, targets, target_top)
