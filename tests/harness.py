@@ -106,6 +106,10 @@ class Project:
             watch.kill()
         for host in self._hosts:
             host.kill()
+        for process in Path("/proc").glob("[0-9]*"):  # what a killed watch had started
+            with contextlib.suppress(OSError):
+                if os.readlink(process / "exe").startswith(str(self.root) + "/"):
+                    os.kill(int(process.name), signal.SIGKILL)
 
 
 class HostProcess:

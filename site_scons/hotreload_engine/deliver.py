@@ -276,7 +276,7 @@ def _read(path: str) -> bytes:
 
 def _timings(cause: Cause) -> dict[str, Any]:
     build = cause.build
-    if build is None:
+    if build is None or not build.steps:
         return {}
     timings = {
         "compiled": build.compiled,
