@@ -28,8 +28,7 @@ lib = env.StaticLibrary("base", ["base.c", "linked.c"])
 env.Append(LIBS=[lib])
 program = env.Program("app", ["main.c"] + Glob("glob_*.c"))
 env.Depends(program, "#extra.txt")
-env.Ignore(program, "#ignored.txt")
-env.Depends(program, "#ignored.txt")
+env.Ignore(env.Object("quiet.c"), "#inc1/quiet.h")
 env.Install("#out/installed", program)
 env.Requires(program, env.Command("stamp", "#stamp.in", Copy("$TARGET", "$SOURCE")))
 """
@@ -52,7 +51,8 @@ source = env.Command("#out/gen/made.c", "made.in", Copy("$TARGET", "$SOURCE"))
 gen = env.Clone()
 gen.Append(CPPPATH=["#out/gen"])
 program = gen.Program("#out/gen/made", [source, "user.c"])
-listing = env.Command("#out/gen/listing", Dir("#data"), "ls -R data > $TARGET; cat data/*.txt >> $TARGET")
+listing = env.Command("#out/gen/listing", Dir("#data"), "ls -R data > $TARGET; cat data/*.txt >> $TARGET",
+                      source_scanner=DirScanner)
 first = env.Command("#out/gen/log1", "log.in", "cat $SOURCE > $TARGET; cat $SOURCE >> out/gen/shared.log")
 second = env.Command("#out/gen/log2", "log.in", "cat $SOURCE > $TARGET; cat $SOURCE >> out/gen/shared.log")
 env.SideEffect("#out/gen/shared.log", [first, second])
@@ -87,7 +87,8 @@ FILES = {
     "data/a.txt": "a\n",
     "data/sub/b.txt": "b\n",
     "extra.txt": "extra\n",
-    "ignored.txt": "ignored\n",
+    "one/quiet.c": '#include "quiet.h"\n#include "first.h"\nint quiet = FIRST;\n',
+    "inc1/quiet.h": "/* ignored */\n",
     "stamp.in": "stamp\n",
 }
 
@@ -160,7 +161,7 @@ STEPS: list[tuple[str, Edit, bool]] = [
     ("generated source", sub("gen/made.in", "return number()", "return 1 + number()"), True),
     ("a static library's source through a symlink", write("elsewhere/real.c", "int linked = 5;\n"), True),
     ("explicit dependency", write("extra.txt", "more\n"), True),
-    ("ignored dependency", write("ignored.txt", "more\n"), True),
+    ("ignored dependency", write("inc1/quiet.h", "/* more */\n"), True),
     ("order-only dependency", write("stamp.in", "more\n"), True),
     ("side effect", write("gen/log.in", "lines\n"), True),
     ("directory source: change", write("data/a.txt", "aa\n"), True),
