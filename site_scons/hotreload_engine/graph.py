@@ -1,170 +1,293 @@
-"""ChangeSet → affected targets → rebuilt, in the living SCons process. The only module that touches SCons's internals
-(with ``scons_internals`` and ``audit``, which only it and the tool use).
+"""ChangeSet → affected targets → rebuilt, in the living SCons process.
 
 After the first build, which is SCons's own, the node graph is kept. A change clears just the nodes that depend on it
 and runs SCons's Taskmaster over the tops of that closure: what is up to date and how it is built is decided by
-SCons's own code, as in a fresh scons.
+SCons's own code, as in a fresh scons. What a fresh scons would read again (SConscripts, what they read, their globs)
+is answered with ``Build.restart``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-
-import SCons.Node
 
 from . import commands
 from . import scons_internals as scons
 from .audit import Reads
+from .fallback import Fresh
+from .index import Index
 from .model import Build, HotReloadError, Step, StepKind
 
 _LINKERS = frozenset({"Program", "SharedLibrary", "StaticLibrary", "LoadableModule"})
 _COMPILERS = frozenset({"StaticObject", "SharedObject", "Object"})
-_Signature = tuple[int, int, int]
 
 FLUSH_AFTER = 0.3
 """Seconds of rest before signatures are written: never while the next save may be on its way."""
+_CLOCK_SLACK = 20_000_000
+"""Nanoseconds by which a file's change time may be older than the moment of the change: the kernel's coarse clock."""
+_MAKING: scons.Sig = (-1, -1, -1)
 
 
 class Graph:
     """The project as SCons knows it. Owned by one thread; ``relevant`` may be called from others."""
 
     def __init__(
-        self, fs: Any, options: Any, targets: Any, target_top: Any, build_targets: Callable[..., Any], reads: Reads
+        self,
+        fs: Any,
+        options: Any,
+        targets: Any,
+        target_top: Any,
+        build_targets: Callable[..., Any],
+        reads: Reads | None = None,
     ) -> None:
         self.explain = False
-        self._fs = fs
+        self.fallback = ""
+        """Why a fresh scons is run for every change, slow and right; "" in the usual case."""
         self._options = options
-        self._targets = targets
-        self._target_top = target_top
-        self._build_targets = build_targets
+        self._build_targets: Callable[[], Any] = lambda: build_targets(fs, options, targets, target_top)
         self._reads = reads
-        self._tops: list[Any] = []
-        self._index = _Index()
-        self._outputs: dict[str, _Signature] = {}
+        self._top = str(fs.Top.get_abspath())
+        self._fresh: Fresh | None = None
+        self._outputs: dict[str, scons.Sig | None] = {}
         """Files that the build makes, as it left them."""
-        self._building = False
         self._unfinished: set[Any] = set()
-        """Nodes of a pass that failed or was cut: evaluated again with the next one."""
-        self._unfinished_tops: list[Any] = []
-        self._failed = False
+        """Nodes that a pass left otherwise than a fresh scons would: evaluated again with the next one."""
+        self._suspects: set[str] = set()
+        """Files that changed under a pass: looked at again with the next one, event or not."""
+        self._last_pass = (0, 0)
+        """When the last pass began and ended, in ns of the system clock."""
         self._dirty_since: float | None = None
+        if lacking := scons.missing(fs):
+            self.fallback = f"SCons {scons.version()} lacks {lacking}"
+            self._fresh = Fresh(self._top, targets)
+            return
+        scons.keep_executors()
+        self._hooks = scons.hooks()
+        self._script_lookups = self._hooks.scripts_looked_for()
+        self._script_lookups_there = {path for path in self._script_lookups if os.path.lexists(path)}
+        self._places = scons.Places(fs)
+        self._index = Index(self._places, self._hooks, ())
 
     # --- the first build -------------------------------------------------------------------------------------------
 
     def start(self) -> Build:
         """The full build, by SCons itself, its output straight to the terminal."""
-        scons.require()
-        SCons.Node.interactive = True  # or executors are dropped once a target is built
-        started = time.perf_counter()
+        began, started = time.time_ns(), time.perf_counter()
         with scons.exit_status() as status:
-            nodes = self._build_targets(self._fs, self._options, self._targets, self._target_top)
+            nodes = self._build_targets() or []
         if status.interrupted:
             raise KeyboardInterrupt
-        self._tops = nodes or []
-        failed = not nodes or status.code != 0
-        self._failed = failed
-        if failed:
-            self._unfinished_tops = self._tops
-        self._learn(self._tops)
-        errors = [HotReloadError("the first build failed", "", "mend it and save: this session builds again")]
-        return Build(
-            not failed, (), self._index.objects, (time.perf_counter() - started) * 1e3, errors=tuple(errors * failed)
-        )
+        ok = bool(nodes) and status.code == 0
+        error = HotReloadError("the first build failed", "", "mend it and save: this session builds again")
+        if self._fresh:
+            self._fresh.look()
+        else:
+            self._learn_all(nodes, ok, began)
+        objects = 0 if self._fresh else self._index.objects
+        ms = (time.perf_counter() - started) * 1e3
+        return Build(ok, (), objects, ms, errors=() if ok else (error,), note=self.fallback)
+
+    def _learn_all(self, nodes: list[Any], ok: bool, began: int) -> None:
+        tops = [each for node in nodes for each in scons.altered(node)]
+        self._index = Index(self._places, self._hooks, tops)
+        self._hooks.making = self._note_making
+        for node in self._index.add(tops):
+            current = scons.settle(node)
+            if not current and not ok:
+                self._unfinished.add(node)
+            if scons.is_made(node):
+                path = node.get_abspath()
+                self._outputs[path] = scons.signature(path)
+            elif scons.is_file(node) and scons.has_moved(node):
+                self._suspects.update(self._places.mirrored(node.get_abspath()))
+                self._distrust(self._index.parents(node))
+        for node in self._places.all():
+            if not self._index.is_known(node):
+                scons.forget_memory(node)
+        self._last_pass = (began, time.time_ns())
 
     # --- what matters ----------------------------------------------------------------------------------------------
 
     def directories(self) -> frozenset[str]:
         """Every directory in which a change may matter."""
-        return self._index.directories | self._reads.directories | {os.path.dirname(path) for path in self._reads.files}
+        if self._fresh:
+            return self._fresh.directories()
+        found = self._index.directories()
+        if self._script_lookups:
+            found |= {os.path.dirname(path) for path in self._script_lookups}
+        if self._reads:
+            found |= self._reads.directories | {os.path.dirname(path) for path in self._reads.files}
+        return found
 
     def inputs(self) -> frozenset[str]:
         """Known input files, the SConscripts' own too."""
-        return self._index.inputs | self._reads.files
+        if self._fresh:
+            return self._fresh.inputs()
+        return self._index.inputs() | (self._reads.files if self._reads else frozenset())
 
     def relevant(self, path: str) -> bool:
         """Whether a change of this name may matter. Cheap; any thread."""
+        if self._fresh:
+            return self._fresh.relevant(path)
         if path in self._outputs:
-            return not self._building and _signature(path) != self._outputs[path]
-        return self._index.knows(path) or self._reads.concerns(path)
+            left = self._outputs[path]
+            return left is not _MAKING and scons.signature(path) != left
+        if self._index.knows(path) or path in self._script_lookups:
+            return True
+        return bool(self._reads and self._reads.concerns(path))
+
+    def is_current(self, path: str) -> bool:
+        """Whether the target at ``path`` is as a fresh scons would leave it."""
+        return self._fresh is not None or not any(node in self._unfinished for node in self._places.at(path))
+
+    def all_current(self) -> bool:
+        return not self._unfinished and not self._suspects
 
     # --- a pass ----------------------------------------------------------------------------------------------------
 
     def update(self, files: Iterable[str], cut: Callable[[], bool] = lambda: False) -> Build:
-        """Rebuild what a fresh scons would, after these files changed. ``cut`` ends the pass and its commands early."""
-        files = list(files)
-        for path in files:
-            if reason := self._reads.reason(path):
-                return Build(True, restart=os.path.relpath(reason, self._fs.Top.get_abspath()))
-        changed = {node for path in files for node in self._touched(path)}
-        closure = self._closure(changed | self._unfinished | self._index.always)
-        if not closure and not self._unfinished_tops:
+        """Rebuild what a fresh scons would, after these files changed.
+
+        ``cut`` is asked between and during commands; when it turns true they are ended, all of them, and the Build says
+        so: the next update finishes what this one began, whatever files it is given.
+        """
+        if self._fresh:
+            return self._fresh.update(cut)
+        changes = _Changes()
+        for path in {*files, *self._suspects}:
+            if reason := self._restart_reason(path):
+                return Build(True, restart=os.path.relpath(reason, self._top))
+            self._see(path, changes)
+        if changes.names:
+            self._hooks.forget_lookups()
+        if not changes.nodes and not self._unfinished:
+            self._suspects.clear()
             return Build(True, of=self._index.objects)
-        for path in files:
-            scons.forget_directory(self._fs, os.path.dirname(path))
-        scons.forget_lookups()
-        rescan = self._rescanned(changed)
-        for node in closure:
-            scons.clear(node, rescan=node in rescan or node in self._unfinished)
-        tops = [*self._closure_tops(closure), *self._unfinished_tops]
-        return self._run(tops, closure, cut)
+        closure = self._index.closure(changes.nodes | self._unfinished | self._index.always)
+        needed, tops = self._index.reduced(closure)
+        rescan = changes.rescan | self._unfinished
+        for node in changes.nodes:
+            rescan.update(self._index.parents(node))
+        for node in needed:
+            scons.clear(node, rescan=node in rescan or scons.is_directory(node))
+        for node in changes.nodes:
+            scons.clear_changed(node)
+        self._hooks.touched |= changes.nodes
+        self._places.make_directories_again(needed)
+        self._suspects.clear()
+        return self._run(tops, needed, cut)
 
-    def _run(self, tops: list[Any], closure: set[Any], cut: Callable[[], bool]) -> Build:
-        pass_ = _Pass(self.explain)
-        was_cut = threading.Event()
-        over = threading.Event()
-        started = time.perf_counter()
-        self._building = True
+    def _restart_reason(self, path: str) -> str:
+        if path in self._script_lookups and os.path.lexists(path) != (path in self._script_lookups_there):
+            return f"{path}, which the SConscripts look for, {'is new' if os.path.lexists(path) else 'is gone'}"
+        return self._reads.reason(path) if self._reads else ""
 
-        def guard() -> None:
-            while not over.wait(0.004):
-                if cut():
-                    was_cut.set()
-                    pass_.stop()
-                    commands.end_all()
-                    return
+    def _see(self, path: str, changes: _Changes) -> None:
+        """Which nodes a change of this file may change: those that stand for it, those that looked for its name, and
+        the directories that have it in them."""
+        left = self._outputs.get(path, _MAKING)
+        if left is not _MAKING and scons.signature(path) == left:
+            return
+        if self._places.is_directory(path) or os.path.isdir(path):
+            for below in {*self._places.below(path), *_files_below(path)}:
+                if self.relevant(below):
+                    self._see(below, changes)
+        there = os.path.lexists(path)
+        unsure = self._changed_under_the_last_pass(path)
+        nodes = self._places.at(path)
+        if unsure or self._index.there.get(path) != there:
+            changes.names = True
+            name = os.path.basename(path)
+            for seeker in self._hooks.seekers.get(name, ()):
+                changes.nodes.add(seeker)
+                changes.rescan.add(seeker)
+            changes.nodes |= self._index.holders(path)
+            self._places.name_changed(path)
+            self._index.there[path] = there
+        elif not self._index.timestamps_matter and left is _MAKING and nodes:
+            contents = {scons.content(node) for node in nodes if self._index.is_known(node)}
+            if contents == {scons.content_now(path)}:
+                return
+        changes.nodes.update(nodes)
 
-        watcher = threading.Thread(target=guard, daemon=True, name="pass guard")
+    def _changed_under_the_last_pass(self, path: str) -> bool:
+        """What SCons found of such a file may be half of one state and half of another."""
         try:
-            with _captured() as output, scons.exit_status() as status:
-                watcher.start()
-                interrupted = scons.run(tops, self._options, pass_)
-        finally:
-            over.set()
-            watcher.join()
-            scons.merge_signatures()
-            self._dirty_since = time.monotonic()
-            pass_.remove_torn()
-            self._note_outputs(pass_.touched)
-            self._building = False
-        if interrupted or status.interrupted:
-            commands.end_all()
+            when = os.lstat(path).st_ctime_ns
+        except OSError:
+            return True
+        began, ended = self._last_pass
+        return began - _CLOCK_SLACK <= when <= ended + _CLOCK_SLACK
+
+    def _run(self, tops: list[Any], needed: set[Any], cut: Callable[[], bool]) -> Build:
+        pass_ = Pass(self.explain, self._index.tops, self._note_making)
+        runner = scons.Runner(tops, self._options, pass_)
+        began, started = time.time_ns(), time.perf_counter()
+        before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
+        with _captured() as output, scons.exit_status() as status, _Guard(runner, pass_, cut) as guard:
+            number = runner.run()
+        scons.merge_signatures()
+        self._dirty_since = time.monotonic()
+        was_cut = guard.was_cut
+        whole = not number and not was_cut and not pass_.errors and status.code == 0
+        self._conclude(pass_, needed, before, whole)
+        self._last_pass = (began, time.time_ns())
+        if number:
+            signal.raise_signal(number)
             raise KeyboardInterrupt
-        failed = bool(pass_.errors) or status.code != 0
-        self._failed = failed
-        self._unfinished = closure | pass_.unfinished if failed or was_cut.is_set() else set()
-        self._unfinished_tops = tops if failed or was_cut.is_set() else []
-        self._learn(closure)
         ms = (time.perf_counter() - started) * 1e3
         text = output()
-        if was_cut.is_set():
-            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True)
         errors = tuple(
             HotReloadError(error.what, error.where, error.remedy, text if index == 0 else "")
             for index, error in enumerate(pass_.errors)
         )
-        return Build(not failed, tuple(pass_.steps), self._index.objects, ms, text, errors)
+        if was_cut or pass_.moved:
+            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True)
+        return Build(whole, tuple(pass_.steps), self._index.objects, ms, text, errors)
 
-    def is_current(self, path: str) -> bool:
-        """Whether the target at ``path`` is as a fresh scons would leave it."""
-        node = next(iter(self._index.nodes(path)), None)
-        return node is None or node not in self._unfinished
+    def _conclude(self, pass_: Pass, needed: set[Any], before: dict[Any, scons.Sig | None], whole: bool) -> None:
+        """Learn what a pass has made of the graph, and what is left to do."""
+        fresh = self._index.add(needed)
+        left = {node for node in [*needed, *fresh] if not scons.settle(node)}
+        self._unfinished = set() if whole else left
+        if whole:
+            self._hooks.touched.clear()
+        self._distrust(pass_.torn())
+        self._distrust(pass_.moved)
+        for node in pass_.moved:
+            for child in self._index.of(node):
+                if scons.is_file(child) and scons.has_moved(child):
+                    self._suspects.update(self._places.mirrored(child.get_abspath()))
+        made = {node.get_abspath() for node in pass_.begun} | {
+            path for path, left_as in list(self._outputs.items()) if left_as is _MAKING
+        }
+        for path in made:
+            self._outputs[path] = scons.signature(path)
+        for node in [*needed, *fresh]:
+            if scons.is_made(node) and (path := node.get_abspath()) not in made:
+                now = scons.signature(path)
+                if node in before and before[node] != now and scons.is_derived(node) and before[node] is not None:
+                    self._suspects.add(path)  # somebody else did that, while commands ran
+                else:
+                    self._outputs[path] = now
+
+    def _distrust(self, nodes: Iterable[Any]) -> None:
+        """Targets that are not what their signatures say: neither we nor a fresh scons may take them for current."""
+        for node in list(nodes):
+            if scons.is_derived(node):
+                scons.forget_signature(node)
+                self._unfinished.add(node)
+                self._dirty_since = time.monotonic()
+
+    def _note_making(self, node: Any) -> None:
+        """A file is about to be written by the build (SCons's threads)."""
+        self._outputs[node.get_abspath()] = _MAKING
 
     # --- deferred work ---------------------------------------------------------------------------------------------
 
@@ -187,189 +310,97 @@ class Graph:
     def close(self) -> None:
         """Nothing is held open."""
 
-    # --- the closure -----------------------------------------------------------------------------------------------
 
-    def _touched(self, path: str) -> set[Any]:
-        """Nodes that a change of this file may change: those that stand for it, those that looked for its name, and the
-        directories that have it in them."""
-        if path in self._outputs and _signature(path) == self._outputs[path]:
-            return set()
-        nodes = self._index.nodes(path)
-        if not nodes or not self._index.exists(path, os.path.lexists(path)):
-            nodes = nodes | self._index.seekers(os.path.basename(path)) | self._index.holders(path)
-        return nodes
-
-    def _closure(self, changed: Iterable[Any]) -> set[Any]:
-        closure: set[Any] = set()
-        stack = list(changed)
-        while stack:
-            node = stack.pop()
-            if node in closure:
-                continue
-            closure.add(node)
-            stack.extend(self._index.parents.get(node, ()))
-            stack.extend(scons.made_together(node))
-        return closure
-
-    def _closure_tops(self, closure: set[Any]) -> list[Any]:
-        """Nodes of the closure that nothing else in it needs. Directories that only hold targets are no reason to visit
-        all that is in them."""
-        tops = []
-        for node in closure:
-            if scons.is_directory(node):
-                continue
-            above = (parent for parent in self._index.parents.get(node, ()) if parent in closure)
-            if all(scons.is_directory(parent) and not self._index.is_held(parent) for parent in above):
-                tops.append(node)
-        return sorted(tops, key=str)
-
-    def _rescanned(self, changed: set[Any]) -> set[Any]:
-        """Targets whose implicit dependencies may be others now: those that depend on a changed file directly."""
-        direct = set(changed)
-        for node in changed:
-            direct.update(self._index.parents.get(node, ()))
-        # A generated header may include others than before, so whoever depends on a target that is made anew is too.
-        for node in self._closure(changed):
-            if not scons.is_object(node):
-                direct.update(self._index.parents.get(node, ()))
-        return direct
-
-    # --- indexes ---------------------------------------------------------------------------------------------------
-
-    def _learn(self, nodes: Collection[Any]) -> None:
-        for node in self._index.add(nodes):
-            if scons.is_made(node):
-                self._outputs[node.get_abspath()] = _signature(node.get_abspath())
-
-    def _note_outputs(self, nodes: Iterable[Any]) -> None:
-        for node in nodes:
-            path = node.get_abspath()
-            self._outputs[path] = _signature(path)
-
-
-class _Index:
-    """From files and names to nodes, and from nodes to those that depend on them."""
-
+class _Changes:
     def __init__(self) -> None:
-        self.parents: dict[Any, set[Any]] = {}
-        self.always: set[Any] = set()
-        """Targets that scons builds every time."""
-        self.objects = 0
-        self.directories: frozenset[str] = frozenset()
-        self.inputs: frozenset[str] = frozenset()
-        self._seen: set[Any] = set()
-        self._by_path: defaultdict[str, set[Any]] = defaultdict(set)
-        self._seekers: defaultdict[str, set[Any]] = defaultdict(set)
-        """Base name in an #include → files that have that line."""
-        self._held: dict[str, Any] = {}
-        """Directories that are themselves sources."""
-        self._there: dict[str, bool] = {}
-        """Whether a path existed when it was last looked at."""
-
-    def add(self, nodes: Collection[Any]) -> list[Any]:
-        """Index these nodes again and all that is new below them. Returns those that are new."""
-        directories, inputs, fresh = set(self.directories), set(self.inputs), []
-        stack, again = list(nodes), set(nodes)
-        while stack:
-            node = stack.pop()
-            if node in self._seen and node not in again:
-                continue
-            again.discard(node)
-            if node not in self._seen:
-                self._seen.add(node)
-                fresh.append(node)
-                self._place(node, directories, inputs)
-            self._note_includes(node)
-            for child in scons.dependencies(node):
-                self.parents.setdefault(child, set()).add(node)
-                if child not in self._seen:
-                    stack.append(child)
-                if scons.is_directory(child) and not scons.is_directory(node) and scons.has_action(node):
-                    self._held[child.get_abspath()] = child
-            for path in scons.search_path(node):
-                directories.add(path)
-        self.directories, self.inputs = frozenset(directories), frozenset(inputs)
-        return fresh
-
-    def _place(self, node: Any, directories: set[str], inputs: set[str]) -> None:
-        if node.always_build and scons.has_builder(node):
-            self.always.add(node)
-        if scons.is_object(node):
-            self.objects += 1
-        for path in scons.paths(node):
-            self._by_path[path].add(node)
-            directory = path if scons.is_directory(node) else os.path.dirname(path)
-            directories.add(directory)
-            self._there[path] = os.path.lexists(path)
-            if not scons.is_made(node) and not scons.is_directory(node):
-                inputs.add(path)
-
-    def _note_includes(self, node: Any) -> None:
-        for name in scons.included_names(node):
-            self._seekers[os.path.basename(name)].add(node)
-
-    def knows(self, path: str) -> bool:
-        return (
-            path in self._by_path
-            or os.path.basename(path) in self._seekers
-            or any(path.startswith(held + os.sep) for held in self._held)
-        )
-
-    def is_held(self, directory: Any) -> bool:
-        """Whether a directory is a source of something, itself or above it, and not just a place for targets."""
-        path = directory.get_abspath()
-        return any(path == held or path.startswith(held + os.sep) for held in self._held)
-
-    def nodes(self, path: str) -> set[Any]:
-        return set(self._by_path.get(path, ()))
-
-    def seekers(self, name: str) -> set[Any]:
-        return set(self._seekers.get(name, ()))
-
-    def holders(self, path: str) -> set[Any]:
-        return {node for held, node in self._held.items() if path.startswith(held + os.sep)}
-
-    def exists(self, path: str, now: bool) -> bool:
-        """Whether it existed before and does now; remembers the latter."""
-        before, self._there[path] = self._there.get(path, False), now
-        return before and now
+        self.nodes: set[Any] = set()
+        self.rescan: set[Any] = set()
+        self.names = False
+        """Some name came or went."""
 
 
-class _Pass:
+class Pass:
     """What one run of the Taskmaster did. Its methods are called from SCons's threads."""
 
-    def __init__(self, explain: bool) -> None:
+    def __init__(self, explain: bool, asked: set[Any], making: Callable[[Any], None]) -> None:
+        self.explain = explain
+        self.asked = asked
+        """Nodes that the user asked for: it is an error if they are not there and nothing makes them."""
+        self.stopped = False
         self.steps: list[Step] = []
         self.errors: list[HotReloadError] = []
-        self.touched: set[Any] = set()
-        self.unfinished: set[Any] = set()
-        self.stopped = False
-        self.explain = explain
+        self.begun: set[Any] = set()
+        self.moved: set[Any] = set()
+        """Targets one of whose sources was another before their command than after it."""
         self._running: set[Any] = set()
+        self._failed: set[Any] = set()
+        self._making = making
 
     def stop(self) -> None:
         self.stopped = True
 
-    def begin(self, targets: list[Any]) -> None:
-        self._running.update(targets)
-        self.touched.update(targets)
+    def prepare(self, targets: list[Any]) -> None:
+        """SCons is about to take the old files away."""
+        for target in targets:
+            for node in [target, *(target.side_effects or ())]:
+                if scons.is_file(node):
+                    self._making(node)
+                    self.begun.add(node)
 
-    def end(self, targets: list[Any], ms: float, why: str) -> None:
+    def begin(self, targets: list[Any]) -> float:
+        self._running.update(targets)
+        return time.perf_counter()
+
+    def end(self, targets: list[Any], began: float, why: str) -> None:
+        ms = (time.perf_counter() - began) * 1e3
         self._running.difference_update(targets)
         self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why))
+        if any(scons.is_file(child) and scons.has_moved(child) for child in scons.sources_looked_at(targets)):
+            self.moved.update(targets)
 
     def failed(self, targets: list[Any], error: HotReloadError) -> None:
-        self.unfinished.update(targets)
+        self._failed.update(targets)
         if not self.stopped:
             self.errors.append(error)
 
-    def remove_torn(self) -> None:
-        """Targets whose command was ended halfway: a file that is neither old nor new would be taken for current when
-        its sources are put back."""
+    def torn(self) -> set[Any]:
+        """Targets whose command failed or was ended halfway. What it left is taken away: a file that is neither old nor
+        new would be taken for current when its sources are put back."""
         for node in self._running if self.stopped else ():
-            if not node.precious:
+            if scons.is_file(node) and not scons.is_precious(node):
                 with contextlib.suppress(OSError):
                     os.unlink(node.get_abspath())
+        return {node for node in self._failed & self.begun | self._running if scons.is_file(node)}
+
+
+class _Guard:
+    """Ends a pass and its commands when its inputs change or a signal comes; a thread for the time of the pass."""
+
+    def __init__(self, runner: scons.Runner, pass_: Pass, cut: Callable[[], bool]) -> None:
+        self.was_cut = False
+        self._runner = runner
+        self._pass = pass_
+        self._cut = cut
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="pass guard")
+
+    def __enter__(self) -> _Guard:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.004):
+            if not self._pass.stopped:
+                self.was_cut = not self._runner.interrupted and self._cut()
+                if not self.was_cut and not self._runner.interrupted:
+                    continue
+                self._pass.stop()
+                self._runner.stop()
+            commands.end_all()  # again: a thread may have been about to start one
 
 
 def _kind(node: Any) -> StepKind:
@@ -377,12 +408,10 @@ def _kind(node: Any) -> StepKind:
     return "compile" if name in _COMPILERS else "link" if name in _LINKERS else "other"
 
 
-def _signature(path: str) -> _Signature:
-    try:
-        status = os.lstat(path)
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    except OSError:
-        return 0, 0, 0
+def _files_below(directory: str) -> Iterator[str]:
+    for place, _, names in os.walk(directory):
+        for name in names:
+            yield os.path.join(place, name)
 
 
 @contextlib.contextmanager
