@@ -538,14 +538,11 @@ static int hr__take_slot(hr_host *host, const char **reason)
         if (sigaction(number, &action, NULL) != 0) {
             *reason = "desc.signal cannot be caught: use 0 for SIGURG, or SIGUSR1";
             taken = -1;
-        } else {
-            pthread_sigmask(SIG_BLOCK, &mine, &before);
-            hr__unblock[number] = !sigismember(&before, number);
         }
     }
     if (taken >= 0) {
-        pthread_sigmask(SIG_BLOCK, &mine, NULL);
-        hr__users[number]++;
+        pthread_sigmask(SIG_BLOCK, &mine, &before);
+        if (hr__users[number]++ == 0) hr__unblock[number] = !sigismember(&before, number);
         host->slot = taken;
         host->serial = ++hr__serial;
         hr__slots[taken].signal = number;

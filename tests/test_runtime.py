@@ -162,6 +162,34 @@ def test_a_wiped_directory_is_survived(kit: Kit, library: Path, start: Start) ->
     assert host.takes(kit.plugin(number=9)).generation == 2
 
 
+def test_a_host_does_not_get_in_the_way_of_an_rm(kit: Kit, library: Path, start: Start) -> None:
+    """A file that it made between unlink and rmdir would make `rm -rf build` fail; a directory made later is litter."""
+    publish(library, kit.plugin(number=1))
+    host = start()
+    host.open()
+    directory = library.parent / ".hotreload"
+
+    def removed() -> bool:
+        record = host.records("running", 1).record
+        os.unlink(record)
+        until(lambda: not any(record in target for target in host.targets), "the host noticing it")
+        for path in directory.iterdir():
+            path.unlink()
+        try:
+            directory.rmdir()
+        except OSError:
+            publish(library, kit.plugin(number=1))
+            return False
+        return True
+
+    assert any(removed() for _ in range(5)), "it always has a new record there at once"
+    time.sleep(0.8)  # it looks every 250 ms; seeing nothing for that long is the point
+    assert not directory.exists()
+    publish(library, kit.plugin(number=2))
+    assert host.news().changed
+    assert host.number_and_calls()[0] == 2
+
+
 def test_a_moved_directory_is_left_behind(kit: Kit, library: Path, start: Start) -> None:
     """mv build old; a new build: the host registers in the new one and leaves no living record in the old one."""
     publish(library, kit.plugin(number=1))
@@ -653,6 +681,19 @@ def test_the_default_is_put_back_where_it_harms_nobody(kit: Kit, library: Path, 
     assert host.ask("signal") == "earlier 0 0"
 
 
+def test_a_handler_that_wraps_ours_is_no_circle(kit: Kit, library: Path, start: Start) -> None:
+    """Set after hr_open and calling ours; after hr_close and hr_open ours calls it, which calls ours."""
+    publish(library, kit.plugin(number=1))
+    host = start()
+    host.open()
+    host.ask("wrap")
+    host.takes(kit.plugin(number=2))
+    host.ask("close")
+    assert host.open().code == RUNNING
+    host.takes(kit.plugin(number=3))
+    assert host.ask("signal") == "ours 1 2"
+
+
 def test_signals_that_cannot_be_caught_are_refused(kit: Kit, library: Path, start: Start) -> None:
     """Also the two that the C library keeps for itself."""
     for number in (signal.SIGKILL, signal.SIGSTOP, 32, 65, -1):
@@ -865,20 +906,23 @@ def test_thread_sanitizer_finds_no_race(kit: Kit, library: Path) -> None:
     suppressions = library.with_name("suppressions")
     suppressions.write_text("race:ld-linux\nrace:^_dl_\n")
     environment = {**os.environ, "TSAN_OPTIONS": f"suppressions='{suppressions}'"}
-    with subprocess.Popen(
-        [need("setarch", "util-linux"), "-R", program, "40"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
-    ) as process:  # fmt: skip
+    output = library.with_name("output")
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [need("setarch", "util-linux"), "-R", program, "40"], stdout=file, stderr=file, env=environment
+        )
+    try:
         number = 1
-        deadline = time.monotonic() + 3 * PATIENCE
+        deadline = time.monotonic() + 2 * PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             number += 1
             publish(library, b"text" * number if number % 5 == 0 else kit.plugin(number=number))
             Slot(str(library)).collect([])
             process.send_signal(signal.SIGURG)
             time.sleep(0.002)
+    finally:
         process.kill()
-        assert process.stdout
-        output = process.stdout.read()
-    assert "WARNING: ThreadSanitizer" not in output, output[:6000]
-    assert process.returncode == 0, output[-3000:]
+        process.wait()
+    said = output.read_text()
+    assert "WARNING: ThreadSanitizer" not in said, said[:6000]
+    assert process.returncode == 0, said[-3000:]

@@ -25,6 +25,16 @@ static void earlier_handler(int number)
     errno = 0;
 }
 
+static struct sigaction wrapped;
+
+static void wrapping_handler(int number)
+{
+    siginfo_t none;
+    memset(&none, 0, sizeof none);
+    chained = chained + 1;
+    if (wrapped.sa_flags & SA_SIGINFO) wrapped.sa_sigaction(number, &none, NULL);
+}
+
 static void print(const char *what, hr_result now)
 {
     printf("%s %d %u %d %d %llu %.1f %.1f %s\n", what, (int)now.code, now.generation, now.changed, now.refused,
@@ -111,6 +121,10 @@ int main(int count, char **arguments)
         } else if (strcmp(line, "steal") == 0) {
             signal(number, earlier_handler);
             printf("steal\n");
+        } else if (strcmp(line, "wrap") == 0) { /* as another library does that came after ours */
+            sigaction(number, NULL, &wrapped);
+            signal(number, wrapping_handler);
+            printf("wrap\n");
         } else if (strcmp(line, "fork") == 0) { /* the child answers from now on, with its pid first */
             const pid_t child = fork();
             if (child > 0) {
