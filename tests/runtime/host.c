@@ -1,5 +1,5 @@
 /* A host that does what a test tells it: a command a line on standard input, a line for each on standard output.
-   Arguments: LIBRARY [signal=N] [lazy] [chain] [state_size=N] */
+   Arguments: LIBRARY [signal=N] [lazy] [verbose] [chain] [state_size=N] */
 #define HOTRELOAD_IMPLEMENTATION
 #include "hotreload.h"
 
@@ -86,6 +86,7 @@ int main(int count, char **arguments)
     for (index = 2; index < count; index++) {
         if (strncmp(arguments[index], "signal=", 7) == 0) desc.signal = number = atoi(arguments[index] + 7);
         if (strcmp(arguments[index], "lazy") == 0) desc.lazy = 1;
+        if (strcmp(arguments[index], "verbose") == 0) desc.verbose = 1;
         if (strcmp(arguments[index], "chain") == 0) signal(number, earlier_handler);
         if (strncmp(arguments[index], "state_size=", 11) == 0) desc.state_size = (size_t)atol(arguments[index] + 11);
     }
