@@ -117,6 +117,14 @@ def rename_onto(name: str, text: str) -> Edit:
     return edit
 
 
+def both(first: Edit, second: Edit) -> Edit:
+    def edit(project: Project) -> None:
+        first(project)
+        second(project)
+
+    return edit
+
+
 def original(name: str) -> Edit:
     return write(name, FILES[name])
 
@@ -184,7 +192,7 @@ STEPS: list[tuple[str, Edit, bool]] = [
     ("edit while it stands", write("gen/numbers.in", "9\n"), False),
     ("repaired", sub("one/SConscript", "lib = = ", "lib = "), True),
     ("name with a space and UTF-8", sub("two/spaced name ü.c", "return SECOND", "return 2 * SECOND"), True),
-    ("edit and put back at once", lambda p: [write("inc2/deep.h", "#define DEEP 99\n")(p), write("inc2/deep.h", "#define DEEP 30\n")(p)] and None, True),
+    ("edit and put back at once", both(write("inc2/deep.h", "#define DEEP 99\n"), write("inc2/deep.h", "#define DEEP 30\n")), True),
 ]  # fmt: skip
 
 
@@ -231,7 +239,7 @@ def random_edit(chance: random.Random, project: Project) -> str:
         ("object gone", lambda p: p.path("out/one/base.o").unlink(missing_ok=True)),
         ("library gone", lambda p: p.path("out/two/libshared.so").unlink(missing_ok=True)),
         ("touch", touch("two/shared.c")),
-        ("syntax error, then not", lambda p: [write("one/base.c", "int int\n")(p), original("one/base.c")(p)] and None),
+        ("syntax error, then not", both(write("one/base.c", "int int\n"), original("one/base.c"))),
         ("glob", write(f"one/glob_{number % 3}.c", f"int glob{number % 3} = {number};\n")),
     ]
     what, edit = chance.choice(choices)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hotreload_engine import hosts
 from hotreload_engine.model import HotReloadError, Image
 from hotreload_engine.slot import KEPT, Slot, parse_record
 
@@ -54,6 +55,20 @@ def test_a_damaged_pointer_counts_as_none(slot: Slot, damage: bytes) -> None:
     publish(slot, b"one")
     Path(slot.directory, "libplug.so.newest").write_bytes(damage)
     assert slot.newest() is None
+    assert publish(slot, b"two") == 2
+
+
+def test_a_fifo_holds_nobody_up(slot: Slot) -> None:
+    """What is no regular file is not read, and the next publication takes its place."""
+    publish(slot, b"one")
+    pointer = Path(slot.directory, "libplug.so.newest")
+    pointer.unlink()
+    os.mkfifo(pointer)
+    os.mkfifo(Path(slot.directory, "libplug.so.host.1.1"))
+    assert slot.newest() is None
+    with pytest.raises(HotReloadError):
+        slot.read_record(os.path.join(slot.directory, "libplug.so.host.1.1"))
+    assert hosts.census(slot).hosts == ()
     assert publish(slot, b"two") == 2
 
 

@@ -11,8 +11,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import grown
 import pytest
+
+import grown
 from harness import LIMIT, Project, Watch, need, project
 
 SETTINGS = [

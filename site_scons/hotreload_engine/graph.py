@@ -20,6 +20,7 @@ from typing import Any
 from . import commands
 from . import scons_internals as scons
 from .audit import Reads
+from .expansions import Expansions
 from .fallback import Fresh
 from .index import Index
 from .model import Build, HotReloadError, Step, StepKind
@@ -68,6 +69,7 @@ class Graph:
             self._fresh = Fresh(self._top, targets)
             return
         scons.keep_executors()
+        self._expansions = Expansions()
         self._hooks = scons.hooks()
         self._script_lookups = self._hooks.scripts_looked_for()
         self._script_lookups_there = {path for path in self._script_lookups if os.path.lexists(path)}
@@ -298,6 +300,9 @@ class Graph:
         left = self._dirty_since + FLUSH_AFTER - time.monotonic()
         if left > 0:
             return left
+        if self._expansions.to_check:
+            self._unfinished.update(self._expansions.recheck())
+            return 0.0
         self.sync()
         return None
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from .model import Ack, Host, HotReloadError
-from .slot import Slot, parse_record
+from .slot import Slot, parse_record, read_regular
 
 _FLOCK = "hhqqi4x"
 """struct flock of fcntl(2) on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
@@ -109,11 +109,11 @@ def await_answers(
 def answer(before: Host, generation: int) -> Ack:
     """The host's answer so far: decided, or pending with what is known of the reason."""
     try:
-        with open(before.record, "rb") as file:
-            now = replace(parse_record(file.read(4096), before.record), pid=before.pid, executable=before.executable)
+        now = parse_record(read_regular(before.record), before.record)
+        now = replace(now, pid=before.pid, executable=before.executable)
     except FileNotFoundError:
         return Ack(before, generation, ok=False, reason="it has ended")
-    except HotReloadError:
+    except (HotReloadError, OSError):
         return Ack(before, generation, ok=False, reason="its answer is being written", pending=True)
     decided = now.sequence > before.sequence and now.tried >= generation and now.status in ("running", "refused")
     if decided:
@@ -192,7 +192,7 @@ def _read_settled(slot: Slot, path: str) -> Host:
 
 def _lock_holder(path: str) -> int | None:
     """The pid that holds the record's lock, 0 when it is in a pid namespace that we do not see, None without a lock."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))

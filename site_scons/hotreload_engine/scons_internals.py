@@ -25,6 +25,7 @@ import SCons.Node.FS
 import SCons.SConsign
 import SCons.Script.Main
 import SCons.Taskmaster
+import SCons.Util
 
 try:
     import SCons.Taskmaster.Job as _job  # from 4.5 on
@@ -335,7 +336,7 @@ def _as_they_are(dependencies: Any) -> Any:
 
 def _task_class(options: Any, pass_: Pass) -> type:
     class Task(SCons.Script.Main.BuildTask):  # type: ignore[misc]
-        progress = None
+        progress = SCons.Util.Null()  # 4.4 calls it unasked
         why = ""
 
         def display(self, message: str) -> None:

@@ -20,6 +20,7 @@ mapped file that changes is a crash. It holds the very bytes that were checked.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -82,8 +83,7 @@ class Slot:
     def newest(self) -> Generation | None:
         """What the pointer names; None when nothing is published or the pointer is not to be believed."""
         try:
-            with open(self._path("newest"), "rb") as file:
-                fields = _parse(file.read(_RECORD_SIZE), _POINTER_MAGIC)
+            fields = _parse(read_regular(self._path("newest")), _POINTER_MAGIC)
             return Generation(
                 self._name,
                 int(fields["number"]),
@@ -92,7 +92,7 @@ class Slot:
                 fields["digest"],
                 "" if fields["build_id"] == "-" else fields["build_id"],
             )
-        except (FileNotFoundError, NotADirectoryError, KeyError, ValueError):
+        except (OSError, KeyError, ValueError):
             return None
 
     def publish(self, image: Image, data: bytes) -> Generation:
@@ -172,8 +172,7 @@ class Slot:
     def read_record(self, path: str) -> Host:
         """The host that a control record tells of, unproven; HotReloadError when it is not to be believed."""
         try:
-            with open(path, "rb") as file:
-                return parse_record(file.read(_RECORD_SIZE), path)
+            return parse_record(read_regular(path), path)
         except OSError as error:
             raise HotReloadError(f"cannot read a control record: {error.strerror}", path) from error
 
@@ -224,6 +223,17 @@ class Slot:
             yield
         finally:
             os.close(descriptor)
+
+
+def read_regular(path: str) -> bytes:
+    """A pointer or record; OSError for what is no regular file: a FIFO would hold us up, a link lead elsewhere."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.read(descriptor, _RECORD_SIZE)
+    finally:
+        os.close(descriptor)
 
 
 def parse_record(data: bytes, path: str) -> Host:
