@@ -256,7 +256,9 @@ class Watcher:
         for target in self._links:
             names.setdefault(os.path.dirname(target), [])
         self._names = {real: tuple(given) for real, given in names.items()}
-        self._trunk = frozenset(above for real in names for above in _above(real))
+        self._trunk = frozenset(
+            above for real in names for above in _above(real) if above == real or not _is_common(above)
+        )
         with self._changed:
             shaken, self._shaken = self._shaken, set()
         for real in [*self._watches]:
@@ -452,6 +454,14 @@ def _changed_after(path: str, when: float) -> bool:
     """By the inode's change time, which a rename does not carry over; with some doubt for coarse clocks."""
     try:
         return os.lstat(path).st_ctime >= when - 0.05
+    except OSError:
+        return False
+
+
+def _is_common(directory: str) -> bool:
+    """A place like /tmp, where everybody makes files all the time: its comings and goings would keep us awake."""
+    try:
+        return bool(os.stat(directory).st_mode & stat.S_IWOTH)
     except OSError:
         return False
 
