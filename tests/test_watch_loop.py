@@ -88,6 +88,21 @@ def test_more_errors_while_one_stands(made: Project) -> None:
     assert watch.wait("build", lambda e: e["ok"])["fixed"]
 
 
+def test_an_error_elsewhere_holds_no_plugin_back(made: Project) -> None:
+    """With -k, a plugin that builds is reloaded though another target of the project does not."""
+    ticker.lay(made)
+    made.write("other.c", "int main(void) { return 0; }\n")
+    made.write("SConstruct", made.path("SConstruct").read_text() + 'env.Program("other", ["other.c"])\n')
+    watch, host = made.watch("-k"), made.host()
+    watch.wait("host")
+    made.write("other.c", "int main(void) { return }\n")
+    watch.wait("error")
+    ticker.set_number(made, 2)
+    assert watch.wait("error")["where"] == "other.o"
+    watch.reloaded(host=host.pid)
+    ticker.runs(host, 2)
+
+
 def test_a_link_error(made: Project) -> None:
     """A plugin that does not link is an error like another."""
     ticker.lay(made)

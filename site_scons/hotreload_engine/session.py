@@ -157,7 +157,7 @@ class Session:
 
     def _after(self, build: Build, cause: Cause, first: bool = False) -> None:
         """A pass is over: say what it did and deliver what it made."""
-        fresh = [delivery for delivery in self._deliveries if build.ok and self._is_fresh(delivery)]
+        fresh = [delivery for delivery in self._deliveries if self._is_fresh(delivery)]
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
@@ -204,8 +204,9 @@ class Session:
             self._bad = True
 
     def _is_fresh(self, delivery: Delivery) -> bool:
+        """Whether the library was made anew, and whole: an error elsewhere in the project does not hold it back."""
         library = delivery.plugin.library
-        return self._delivered.get(library) != _identity(library)
+        return self._delivered.get(library) != _identity(library) and self._graph.is_current(library)
 
     def _restart(self, reason: str) -> None:
         ok, output = self._relaunch.trial()
