@@ -157,6 +157,8 @@ class Watch:
 
     def __init__(self, project: Project, arguments: tuple[str, ...], events: str) -> None:
         self._events_path = project.path(events)
+        self._events: list[Fields] = []
+        self._read = 0
         self._seen = 0
         self.output_path = project.path(events + ".txt")
         with self.output_path.open("wb") as output:
@@ -173,11 +175,12 @@ class Watch:
     @property
     def events(self) -> list[Fields]:
         """All events so far."""
-        try:
-            text = self._events_path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in text.split("\n")[:-1]]
+        with contextlib.suppress(FileNotFoundError), self._events_path.open("rb") as file:
+            file.seek(self._read)
+            *lines, _ = file.read().split(b"\n")
+            self._events += map(json.loads, lines)
+            self._read += sum(len(line) + 1 for line in lines)
+        return self._events
 
     def wait(self, event: str, where: Callable[[Fields], Any] = lambda fields: True, limit: float = LIMIT) -> Fields:
         """The next event of that name for which ``where`` holds; later waits begin behind it."""

@@ -61,7 +61,8 @@ class Delivery:
         try:
             data = _read(self.plugin.library)
             image = elf.read(data, self.plugin.library)
-            verdict = self._verdict(image)
+            running = self.census()
+            verdict = self._verdict(image, running)
             checked = time.perf_counter()
             findings = [
                 {"what": f.what, "where": f.where, "remedy": f.remedy, "severity": f.severity} for f in verdict.findings
@@ -81,7 +82,7 @@ class Delivery:
                 plugin=self.plugin.name,
                 generation=generation.number,
                 build_id=generation.build_id or generation.digest,
-                hosts=len(self.census()),
+                hosts=len(running),
                 calls=calls,
                 findings=findings,
                 check_ms=_ms(checked - started),
@@ -103,9 +104,8 @@ class Delivery:
             running=self.running(),
         )
 
-    def _verdict(self, image: Image) -> Verdict:
+    def _verdict(self, image: Image, running: list[Host]) -> Verdict:
         program = next((self._files.image(path) for path in self.plugin.hosts if os.path.exists(path)), None)
-        running = self.census()
         functions = {name for host in running for name in host.functions}
         ours = self._files.image(os.path.realpath(sys.executable))
         verdict = verify.plugin(

@@ -6,6 +6,7 @@ delivered; the next one is. Ends with SIGINT, SIGTERM or SIGHUP: host and compil
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -81,6 +82,7 @@ class Session:
         elf.warm()
         self._graph.explain = self._settings.explain
         build = self._graph.start()
+        gc.freeze()  # the graph stays: the collector need not walk it again and again
         self._watch()
         self._after(build, Cause(build), first=True)
         self._ready()

@@ -25,7 +25,6 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -199,11 +198,17 @@ class Slot:
             os.unlink(os.path.join(self.directory, name))
 
     def _replace(self, path: str, data: bytes) -> None:
+        """Written under a name of this process's own, then renamed."""
+        temporary = os.path.join(self.directory, f".{os.path.basename(path)}.{os.getpid()}")
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{self._name}.", dir=self.directory)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)  # of a process with our pid that was killed
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                with open(descriptor, "wb") as file:
-                    file.write(data)
+                with open(descriptor, "wb", buffering=0) as file:
+                    left = memoryview(data)
+                    while left:
+                        left = left[file.write(left) :]
                 os.rename(temporary, path)
             except BaseException:
                 os.unlink(temporary)
