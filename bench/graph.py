@@ -71,12 +71,13 @@ def measure(directory: Path, files: int, rounds: int, others: bool) -> dict[str,
     with project(directory / f"p{files}") as made:
         lay(made, files)
         started = time.perf_counter()
-        made.scons("-Q", "-s", "-j2")
+        made.scons("-Q", "-s", "-j2", limit=3600)
         plain = time.perf_counter()
         made.scons("-Q", "-s")
         null_build = time.perf_counter() - plain
         begun = time.perf_counter()
-        watch = made.watch("-s")
+        watch = made.watch("-s", ready=False)
+        watch.wait("ready", limit=600)
         start = time.perf_counter() - begun
         objects = [f"src0/f{n}.os" for n in range(files // max(1, files // GROUP))]
         times: Times = {"bare compile and link": [], "hotreload": [], "ours above bare": []}

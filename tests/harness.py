@@ -80,11 +80,11 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "SCons", *arguments]
 
-    def scons(self, *arguments: str, code: int | None = 0, directory: str = ".") -> str:
-        """Run scons; its whole output. ``code`` None accepts any exit status."""
+    def scons(self, *arguments: str, code: int | None = 0, directory: str = ".", limit: float = 120) -> str:
+        """Run scons; its whole output. ``code`` None accepts any exit status, ``limit`` is in seconds."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.root / directory, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=limit, check=False,
         )  # fmt: skip
         assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}"
         return done.stdout
