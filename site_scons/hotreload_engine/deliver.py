@@ -6,6 +6,7 @@ anywhere leaves everything behind it as it was, and says why: as an event, and i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -218,7 +219,8 @@ class Delivery:
 
     def tidy(self) -> None:
         """Delete generations that nobody needs any more. For when there is nothing else to do."""
-        self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
+        with contextlib.suppress(HotReloadError, OSError):  # there is another time
+            self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
 
     def _report(self, ack: Ack, generation: Generation, cause: Cause, host_ms: float) -> None:
         now = time.monotonic()

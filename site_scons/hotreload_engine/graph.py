@@ -162,7 +162,11 @@ class Graph:
         if self._fresh:
             return self._fresh.update(cut)
         changes = _Changes()
-        for path in {*files, *self._suspects}:
+        changed = {*files, *self._suspects}
+        for path in changed:
+            if not os.path.lexists(path):
+                self._places.drop_copies(path)
+        for path in changed:
             if reason := self._restart_reason(path):
                 return Build(True, restart=os.path.relpath(reason, self._top))
             self._see(path, changes)
@@ -210,7 +214,8 @@ class Graph:
                 changes.nodes.add(seeker)
                 changes.rescan.add(seeker)
             changes.nodes |= self._index.holders(path)
-            self._places.name_changed(path)
+            for each in _upwards(path):  # a directory may have come or gone with it
+                self._places.name_changed(each)
             self._index.there[path] = there
         elif not self._index.timestamps_matter and left is _MAKING and nodes:
             contents = {scons.content(node) for node in nodes if self._index.is_known(node)}
@@ -411,6 +416,12 @@ class _Guard:
 def _kind(node: Any) -> StepKind:
     name = scons.builder_name(node)
     return "compile" if name in _COMPILERS else "link" if name in _LINKERS else "other"
+
+
+def _upwards(path: str) -> Iterator[str]:
+    while path != "/":
+        yield path
+        path = os.path.dirname(path)
 
 
 def _files_below(directory: str) -> Iterator[str]:

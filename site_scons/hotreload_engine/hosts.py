@@ -53,6 +53,14 @@ def census(slot: Slot) -> Census:
             notes.append(note)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            notes.append(
+                HotReloadError(
+                    f"cannot read a control record: {error.strerror}",
+                    path,
+                    "run scons as the user that its host runs as",
+                )
+            )
     return Census(tuple(hosts), tuple(notes))
 
 

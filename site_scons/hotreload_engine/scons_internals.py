@@ -491,6 +491,15 @@ class Places:
                 node.dir.entries.pop(node.name, None)
                 self._nodes.pop(node.get_abspath(), None)
 
+    def drop_copies(self, path: str) -> None:
+        """A source is gone: its copy in a variant directory would pass for a source once more, with a fresh scons too."""
+        for node in self.at(path):
+            if isinstance(node, SCons.Node.FS.File) and node.duplicate and not is_derived(node):
+                node.clear_memoized_values()
+                node.srcnode().clear_memoized_values()
+                node.linked = False
+                node.exists()  # SCons itself takes it away
+
     def make_directories_again(self, nodes: Iterable[Any]) -> None:
         """Directories of targets that SCons believes to exist but do not any more."""
         for directory in {node.dir for node in nodes if isinstance(node, SCons.Node.FS.File)}:

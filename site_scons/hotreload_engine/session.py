@@ -121,9 +121,16 @@ class Session:
             times.append(0.3)
         if self._untidy:
             times.append(0.0)
-        elif (more := self._graph.idle()) is not None:
+        elif (more := self._idle()) is not None:
             times.append(more)
         return min(times, default=None)
+
+    def _idle(self) -> float | None:
+        try:
+            return self._graph.idle()
+        except HotReloadError as error:  # a full disk, say: the next pass tries again
+            self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
+            return None
 
     def _stop(self, number: int) -> int:
         try:
@@ -131,7 +138,10 @@ class Session:
                 self._runner.stop()
         finally:
             self._watcher.close()
-            self._graph.sync()
+            try:
+                self._graph.sync()
+            except HotReloadError as error:
+                self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
             self._graph.close()
             self._emit("stopped", reason=f"watch ended by {signal.Signals(number).name}")
         return 128 + number
