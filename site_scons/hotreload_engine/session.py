@@ -57,7 +57,7 @@ class Session:
         self._watcher = Watcher(self._relevant, settings.poll)
         self._vigil = Vigil(self._watcher.wake)
         self._delivered: dict[str, tuple[int, int, int]] = {}
-        self._bad = False
+        self._bad = bool((settings.carried or {}).get("bad"))
         """The last build or reading of the SConscripts failed, and nothing good has come since."""
         self._untidy = True
         self._cut: ChangeSet | None = None
