@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ticker
 from harness import Project
 
@@ -21,9 +23,12 @@ def _facts(pid: int) -> tuple[int, int, int]:
     return len(list((proc / "fd").iterdir())), len((proc / "maps").read_text().splitlines()), int(resident.split()[1])
 
 
+@pytest.mark.timeout(1500)
 def test_a_thousand_reloads_under_load(made: Project) -> None:
     """Every save is acknowledged, right generation, no mix, exact count, and the host stays as small as it was."""
     ticker.lay(made)
+    made.write("src/plug.c", ticker.PLUG_C + ticker.NUMBER_C.split("\n", 2)[2])  # one compiler run a round
+    made.write("src/number.c", "typedef int nothing;\n")
     watch, host = made.watch(), made.host()
     watch.wait("host")
     load = subprocess.Popen([sys.executable, "-c", "while True: pass"])
