@@ -80,10 +80,10 @@ def test_a_bare_signal_reloads_to_the_newest_generation(kit: Kit, library: Path,
     assert (opened.code, opened.generation, opened.changed, opened.state_size) == (RUNNING, 1, True, 4)
     assert host.number_and_calls() == (1, 1)
     address = host.ask("state")
-    subprocess.run(["kill", "-URG", str(host.pid)], check=True)
+    subprocess.run(["sh", "-c", f"kill -URG {host.pid}"], check=True)
     assert host.records("running", 1)
     publish(library, kit.plugin(number=2))
-    subprocess.run(["kill", "-URG", str(host.pid)], check=True)
+    subprocess.run(["sh", "-c", f"kill -URG {host.pid}"], check=True)
     now = host.news()
     assert (now.code, now.generation, now.changed, now.refused) == (RUNNING, 2, True, False)
     assert now.load_us > 0 and now.pause_us > 0

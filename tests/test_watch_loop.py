@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,17 @@ def rundir(made: Project) -> Path:
     return made.path("build/.hotreload")
 
 
+def running(*words: str) -> list[int]:
+    """Processes that have all of these words in their command lines or working directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            text = (process / "cmdline").read_text(errors="replace") + os.readlink(process / "cwd")
+            if all(word in text for word in words) and "zombie" not in (process / "status").read_text():
+                found.append(int(process.name))
+    return found
+
+
 def output_of(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -36,7 +48,7 @@ def test_a_save_reaches_the_running_host(made: Project, compiler: str) -> None:
     watch.wait("host", lambda e: e["pid"] == host.pid)
     ticker.set_number(made, 2)
     event = watch.reloaded(host=host.pid)
-    assert event["generation"] == 2 and event["compiled"] == 2 and event["of"] == 3
+    assert (event["generation"], event["compiled"], event["of"]) == (2, 2, 3)
     line = ticker.runs(host, 2)
     assert int(line.split("calls ")[1].split()[0]) > 0, "the state began anew"
     assert event["save_to_reload_ms"] > 0 and event["pause_us"] < event["load_us"]
@@ -190,7 +202,7 @@ def test_a_save_during_the_build(made: Project) -> None:
     watch.wait("host")
     ticker.set_number(made, 2)
     watch.wait("change")
-    until(lambda: subprocess.run(["pgrep", "-f", "slow.sh"], capture_output=True, check=False).stdout, "a compiler")
+    until(lambda: running(str(made.root), "slow.sh"), "a compiler")
     ticker.set_number(made, 3)
     assert watch.reloaded(host=host.pid)["generation"] == 2
     ticker.runs(host, 3)
@@ -404,7 +416,7 @@ def test_who_must_not_be_signalled(made: Project, how: str) -> None:
     until(lambda: host.output, "the host's first line")
     if how == "fork":
         until(lambda: host.process.poll() is not None, "the parent's end")
-        child = int(output_of("pgrep", "-f", str(made.path("build/main"))).split()[0])
+        (child,) = running(str(made.path("build/main")))
     else:
         child = host.pid
         wanted = "sleep" if how == "exec" else "main"

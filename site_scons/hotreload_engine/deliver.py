@@ -197,16 +197,27 @@ class Delivery:
         self._pending = still
 
     def newcomers(self, quietly: bool = False) -> list[Host]:
-        """Hosts that have come since the last call, reported (or not); one that missed the newest is called."""
-        running = self.census()
-        came = [host for host in running if host.pid not in self._known]
-        self._known = {host.pid: host for host in running}
-        for host in came if not quietly else ():
-            self._emit("host", pid=host.pid, state=_state(host), plugin=self.plugin.name, executable=host.executable)
-        newest = self.slot.newest()
-        if newest and any(host.file != os.path.basename(newest.path) for host in came):
-            self.call(newest, Cause())
+        """Hosts that have come since the last call, reported (or not).
+
+        They need no call: a host registers before it reads the pointer, so it has read what is published now, or it was
+        in the census of whoever published later.
+        """
+        came = [host for host in self.census() if host.pid not in self._known]
+        for host in came:
+            settled = self._opened(host)
+            self._known[host.pid] = settled
+            if not quietly:
+                state = _state(settled)
+                self._emit("host", pid=host.pid, state=state, plugin=self.plugin.name, executable=host.executable)
         return came
+
+    def _opened(self, host: Host) -> Host:
+        """The host once its first load is over; a moment at most, since it may have nothing to load."""
+        deadline = time.monotonic() + 0.25
+        while host.status == "waiting" and self.slot.newest() and time.monotonic() < deadline:
+            time.sleep(0.005)
+            host = next((now for now in self.census() if now.record == host.record), host)
+        return host
 
     def running(self) -> list[dict[str, Any]]:
         """For events: who runs what."""
