@@ -492,7 +492,7 @@ class Places:
                 self._nodes.pop(node.get_abspath(), None)
 
     def drop_copies(self, path: str) -> None:
-        """A source is gone: its copy in a variant directory would pass for a source once more, with a fresh scons too."""
+        """A source is gone: its copy in a variant directory would pass for a source, with a fresh scons too."""
         for node in self.at(path):
             if isinstance(node, SCons.Node.FS.File) and node.duplicate and not is_derived(node):
                 node.clear_memoized_values()
