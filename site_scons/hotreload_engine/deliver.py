@@ -94,16 +94,8 @@ class Delivery:
 
     def refuse(self, error: HotReloadError) -> None:
         """The newest edit does not reach the hosts, for this reason."""
-        self.slot.set_trouble(f"{error}\n{error.output}".rstrip())
-        self._emit(
-            "error",
-            what=error.what,
-            where=error.where,
-            remedy=error.remedy,
-            output=error.output,
-            plugin=self.plugin.name,
-            running=self.running(),
-        )
+        self.slot.set_trouble(error.whole)
+        self._emit.error(error, plugin=self.plugin.name, running=self.running())
 
     def _verdict(self, image: Image, running: list[Host]) -> Verdict:
         program = next((self._files.image(path) for path in self.plugin.hosts if os.path.exists(path)), None)
@@ -147,7 +139,7 @@ class Delivery:
         for note in found.notes:
             if note.where not in self._notes:
                 self._notes.add(note.where)
-                self._emit("error", what=note.what, where=note.where, remedy=note.remedy, output="")
+                self._emit.error(note)
         return list(found.hosts)
 
     def call(

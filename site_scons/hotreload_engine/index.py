@@ -147,9 +147,6 @@ class Index:
     def is_known(self, node: Any) -> bool:
         return node in self._dependencies
 
-    def everything(self) -> Iterable[Any]:
-        return self._dependencies
-
     def of(self, node: Any) -> list[Any]:
         """What the node depends on, as indexed."""
         return self._dependencies.get(node, ([], []))[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .model import Event
+from .model import Event, HotReloadError
 
 
 class Journal:
@@ -18,3 +18,7 @@ class Journal:
 
     def __call__(self, event: str, /, **fields: Any) -> None:
         self._sink(Event(event, self.iteration, fields))
+
+    def error(self, error: HotReloadError, **fields: Any) -> None:
+        """The event that a HotReloadError makes, with more fields where they are known."""
+        self("error", what=error.what, where=error.where, remedy=error.remedy, output=error.output, **fields)

@@ -31,6 +31,11 @@ class HotReloadError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  {self.remedy}" if self.remedy else text
 
+    @property
+    def whole(self) -> str:
+        """The text, and behind it the other program's."""
+        return f"{self}\n{self.output}".rstrip()
+
 
 # --- watch.py -----------------------------------------------------------------------------------------------
 

@@ -552,10 +552,6 @@ def settle(node: Any) -> bool:
     return bool(node.state == SCons.Node.up_to_date)
 
 
-def set_current(node: Any) -> None:
-    node.state = SCons.Node.up_to_date
-
-
 # --- what a node is -------------------------------------------------------------------------------------------------
 
 
@@ -630,11 +626,6 @@ def is_precious(node: Any) -> bool:
 def is_made(node: Any) -> bool:
     """Whether scons writes the file: a target, a side effect, a copy in a variant directory."""
     return is_file(node) and bool(is_derived(node) or (node.duplicate and node.srcnode() is not node))
-
-
-def source_path(node: Any) -> str:
-    """Where the file of a source node really is looked for."""
-    return str(node.srcnode().get_abspath())
 
 
 def builder_name(node: Any) -> str:

@@ -129,8 +129,15 @@ class Session:
         try:
             return self._graph.idle()
         except HotReloadError as error:  # a full disk, say: the next pass tries again
-            self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
+            self._emit.error(error)
             return None
+
+    def _sync(self) -> None:
+        """Signatures are written, or it is said that they could not be: the end does not wait for a full disk."""
+        try:
+            self._graph.sync()
+        except HotReloadError as error:
+            self._emit.error(error)
 
     def _stop(self, number: int) -> int:
         try:
@@ -138,10 +145,7 @@ class Session:
                 self._runner.stop()
         finally:
             self._watcher.close()
-            try:
-                self._graph.sync()
-            except HotReloadError as error:
-                self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
+            self._sync()
             self._graph.close()
             self._emit("stopped", reason=f"watch ended by {signal.Signals(number).name}")
         return 128 + number
@@ -187,16 +191,9 @@ class Session:
             fixed=self._bad and build.ok,
         )
         for error in build.errors:
-            self._emit(
-                "error",
-                what=error.what,
-                where=error.where,
-                remedy=error.remedy,
-                output=error.output,
-                running=[pair for delivery in self._deliveries for pair in delivery.running()],
-            )
+            self._emit.error(error, running=[pair for delivery in self._deliveries for pair in delivery.running()])
             for delivery in self._deliveries:
-                delivery.slot.set_trouble(f"{error}\n{error.output}".rstrip())
+                delivery.slot.set_trouble(error.whole)
         was_bad, self._bad = self._bad, not build.ok
         if build.ok and was_bad:
             for delivery in self._deliveries:
@@ -224,16 +221,17 @@ class Session:
         ok, output = self._relaunch.trial()
         if not ok:
             self._bad = True
-            self._emit(
-                "error",
-                what="scons cannot read the project any more",
-                where=reason,
-                remedy="this session goes on with what it read before, until that is mended",
-                output=output,
+            self._emit.error(
+                HotReloadError(
+                    "scons cannot read the project any more",
+                    reason,
+                    "this session goes on with what it read before, until that is mended",
+                    output,
+                )
             )
             return
         self._emit("change", files=[], note=f"{reason}: reading the SConscripts again")
-        self._graph.sync()
+        self._sync()
         self._graph.close()
         self._watcher.close()
         self._relaunch.again(
@@ -253,7 +251,7 @@ class Session:
             runner.start()
             self._vigil.watch(runner.pid)
         except HotReloadError as error:
-            self._emit("error", what=error.what, where=error.where, remedy=error.remedy, output="")
+            self._emit.error(error)
 
     def _meet(self, quietly: bool = False) -> None:
         """Hosts have come: report them, and see that they end with a word."""
@@ -284,7 +282,7 @@ class Session:
         for problem in self._watcher.watch(directories):
             if problem.where not in self._told:
                 self._told.add(problem.where)
-                self._emit("error", what=problem.what, where=problem.where, remedy=problem.remedy, output="")
+                self._emit.error(problem)
         self._watcher.inputs(self._graph.inputs())
 
     def _ready(self) -> None:
