@@ -260,14 +260,14 @@ class Session:
                 self._vigil.watch(host.pid)
 
     def _see_to_processes(self) -> None:
-        own = self._runner.pid if self._runner else 0
-        how = self._runner.ended() if self._runner else ""
         for pid in self._vigil.ended():
             known = [delivery for delivery in self._deliveries if delivery.forget(pid)]
-            if known or pid == own:
-                end = f"ended ({how})" if pid == own and how else "ended"
-                hint = "; it is started again with the next good build" if pid == own else ""
-                self._emit("host", pid=pid, state=end + hint)
+            if self._runner and pid == self._runner.pid:
+                # Asked only now: what has ended for the vigil can be waited for, and its status is taken but once.
+                how = self._runner.ended()
+                self._emit("host", pid=pid, state=f"ended ({how}); it is started again with the next good build")
+            elif known:
+                self._emit("host", pid=pid, state="ended")
 
     # --- what is watched -------------------------------------------------------------------------------------
 
