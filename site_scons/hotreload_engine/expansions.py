@@ -11,6 +11,7 @@ loop over it is quadratic.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import SCons.Action
@@ -26,7 +27,7 @@ class Expansions:
     def __init__(self) -> None:
         self._contents: dict[Any, Any] = {}
         self._tools: dict[Any, Any] = {}
-        self._lines: dict[tuple[int, Any], Any] = {}
+        self._lines: dict[Any, dict[int, Any]] = {}
         self._to_check: deque[Any] = deque()
         self._install()
 
@@ -41,10 +42,19 @@ class Expansions:
         now = executor.get_contents()
         if kept is None or now == kept:
             return []
-        self._tools.pop(executor, None)
-        for key in [key for key in self._lines if key[1] is executor]:
-            del self._lines[key]
+        self._forget(executor)
         return list(executor.get_all_targets())
+
+    def forget(self, nodes: Iterable[Any]) -> None:
+        """The commands of these targets: files that they name came or went, and with them paths and tools."""
+        for node in nodes:
+            if (executor := getattr(node, "executor", None)) is not None:
+                self._contents.pop(executor, None)
+                self._forget(executor)
+
+    def _forget(self, executor: Any) -> None:
+        self._tools.pop(executor, None)
+        self._lines.pop(executor, None)
 
     @property
     def to_check(self) -> bool:
@@ -72,15 +82,15 @@ class Expansions:
             # `more`: overrides, which 4.4 does not have
             if executor is None or any(more) or any(named.values()) or len(executor.batches) != 1:
                 return process(action, target, source, env, executor, *more, **named)
-            key = id(action), executor  # 4.4's actions have no hash
-            if key not in self._lines:
+            lines, key = self._lines.setdefault(executor, {}), id(action)  # 4.4's actions have no hash
+            if key not in lines:
                 found = process(action, target, source, env, executor)
                 if any(name in executor._memo for name in _VARYING) or _has_response_file(found[0]):
                     return found
-                self._lines[key] = *found, action  # held: an id is used again
+                lines[key] = *found, action  # held: an id is used again
             self._to_check.append(executor)
-            lines, ignore, silent, _ = self._lines[key]
-            return [list(line) for line in lines], ignore, silent
+            words, ignore, silent, _ = lines[key]
+            return [list(line) for line in words], ignore, silent
 
         SCons.Executor.Executor.get_contents = kept_contents
         SCons.Executor.Executor.get_implicit_deps = kept_tools

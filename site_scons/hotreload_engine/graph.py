@@ -61,6 +61,8 @@ class Graph:
         """Nodes that a pass left otherwise than a fresh scons would: evaluated again with the next one."""
         self._suspects: set[str] = set()
         """Files that changed under a pass: looked at again with the next one, event or not."""
+        self._waiting: dict[str, scons.Sig | None] = {}
+        """Files because of which the SConscripts should be read again, as they were when that was last asked for."""
         self._last_pass = (0, 0)
         """When the last pass began and ended, in ns of the system clock."""
         self._dirty_since: float | None = None
@@ -149,7 +151,7 @@ class Graph:
         return self._fresh is not None or not any(node in self._unfinished for node in self._places.at(path))
 
     def all_current(self) -> bool:
-        return not self._unfinished and not self._suspects
+        return not self._unfinished and not self._suspects and not self._waiting
 
     # --- a pass ----------------------------------------------------------------------------------------------------
 
@@ -166,9 +168,10 @@ class Graph:
         for path in changed:
             if not os.path.lexists(path):
                 self._places.drop_copies(path)
+        if reason := self._restart_reason(changed):
+            self._suspects |= changed
+            return Build(True, restart=reason)
         for path in changed:
-            if reason := self._restart_reason(path):
-                return Build(True, restart=os.path.relpath(reason, self._top))
             self._see(path, changes)
         if changes.names:
             self._hooks.forget_lookups()
@@ -184,12 +187,25 @@ class Graph:
             scons.clear(node, rescan=node in rescan or scons.is_directory(node))
         for node in changes.nodes:
             scons.clear_changed(node)
+        self._expansions.forget(rescan if changes.names else self._unfinished)
         self._hooks.touched |= changes.nodes
         self._places.make_directories_again(needed)
         self._suspects.clear()
         return self._run(tops, needed, cut)
 
-    def _restart_reason(self, path: str) -> str:
+    def _restart_reason(self, changed: set[str]) -> str:
+        """Why only a fresh scons would be right; "" when it need not be.
+
+        The same reasons are told once: the SConscripts may have an error, and the old graph serves until it is mended.
+        """
+        reasons = {path: reason for path in changed | set(self._waiting) if (reason := self._why_restart(path))}
+        now = {path: scons.signature(path) for path in reasons}
+        if now == self._waiting:
+            return ""
+        self._waiting = now
+        return os.path.relpath(min(reasons.values()), self._top) if reasons else ""
+
+    def _why_restart(self, path: str) -> str:
         if path in self._script_lookups and os.path.lexists(path) != (path in self._script_lookups_there):
             return f"{path}, which the SConscripts look for, {'is new' if os.path.lexists(path) else 'is gone'}"
         return self._reads.reason(path) if self._reads else ""

@@ -178,6 +178,11 @@ class Hooks:
             hooks.making(node)
             duplicate(node, source)
 
+        def entry_exists_on_disk(directory: Any, name: str) -> bool:
+            # SCons lists a directory once; a name that nobody had looked for may have come since, unheard.
+            return os.path.lexists(os.path.join(directory.get_abspath(), name))
+
+        SCons.Node.FS.Dir.entry_exists_on_disk = entry_exists_on_disk
         find_file.hotreload = True  # type: ignore[attr-defined]
         file.do_duplicate = do_duplicate
         SCons.Node.FS.find_file = find_file
@@ -476,13 +481,11 @@ class Places:
         return isinstance(self._nodes.get(path), SCons.Node.FS.Dir)
 
     def name_changed(self, path: str) -> None:
-        """A name came or went: forget the listing that has or has not got it."""
+        """A name came or went: forget what was found because of it."""
         for each in self.mirrored(os.path.dirname(path)):
             node = self._nodes.get(each)
             if isinstance(node, SCons.Node.FS.Dir):
                 node.clear_memoized_values()
-                with contextlib.suppress(AttributeError):
-                    del node.on_disk_entries
         for node in self.at(path):
             # A directory whose scan found the file keeps it in its entries; a fresh scons would not have it there.
             if os.path.lexists(path) or node.get_abspath() in self._named:
@@ -492,7 +495,7 @@ class Places:
                 self._nodes.pop(node.get_abspath(), None)
 
     def drop_copies(self, path: str) -> None:
-        """A source is gone: its copy in a variant directory would pass for a source, with a fresh scons too."""
+        """A source is gone: its copy in a variant directory would pass for a source once more, in a fresh scons too."""
         for node in self.at(path):
             if isinstance(node, SCons.Node.FS.File) and node.duplicate and not is_derived(node):
                 node.clear_memoized_values()

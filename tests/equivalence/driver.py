@@ -23,6 +23,7 @@ from hotreload_engine.model import Build
 
 
 def install() -> None:
+    """Take the place of SCons's build, and note what the SConscripts read."""
     reads = audit.install()
     build_targets = SCons.Script.Main._build_targets
     if kind := os.environ.get("HOTRELOAD_DRIVER_DROPS"):
@@ -95,11 +96,16 @@ def _serve(graph: Graph, address: str) -> None:
 
 def _heard(graph: Graph, files: list[str]) -> list[str]:
     """What a watcher would deliver of these changes: names in watched directories that may matter, symbolic links by
-    their own name."""
+    their own name, and of what happens in a directory that is not watched yet, that the directory came."""
     directories = graph.directories()
     links = {os.path.realpath(path): path for path in graph.inputs() if os.path.islink(path)}
-    names = [name for path in files for name in {path, links.get(path, path)}]
-    return [name for name in names if os.path.dirname(name) in directories and graph.relevant(name)]
+    names = []
+    for name in {given for path in files for given in (path, links.get(path, path))}:
+        while os.path.dirname(name) not in directories and name != "/":
+            name = os.path.dirname(name)
+        if graph.relevant(name):
+            names.append(name)
+    return names
 
 
 def _cut(order: dict[str, Any]) -> Any:

@@ -76,9 +76,14 @@ class Session:
         return self._read()
 
     def update(self, files: list[Path], **more: Any) -> Fields:
-        """Deliver changes. A restart that is asked for is done, as the real session does."""
+        """Deliver changes. A restart that is asked for is done, as the real session does, if the SConscripts can be read;
+        "refused" tells why they cannot."""
         answer = self.ask(do="update", files=[str(path) for path in files], **more)
         if answer["restart"]:
+            self.ask(do="sync")
+            code, output = self._tree.scons(self._tree.root, "-h")
+            if code:
+                return {**answer, "refused": output}
             self.restarts.append(answer["restart"])
             self.end()
             return {**self.start(), "restart": answer["restart"]}
@@ -148,6 +153,9 @@ class Tree:
             else:
                 path.write_text(text, encoding="utf-8")
         return [(self.root / name).resolve()]
+
+    def has(self, name: str) -> bool:
+        return (self.root / name).exists()
 
     def read(self, name: str) -> str:
         return (self.root / name).read_text(encoding="utf-8")

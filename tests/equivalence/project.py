@@ -51,7 +51,8 @@ env.StaticLibrary("other", [other.Object("u1.c"), env.Object("sp ace \\u00fc.c")
 # Generated sources and headers, several targets of one action, the generator's script.
 table = env.Command(["table.h", "table.c"], ["table.txt", "#tools/table.py"],
                     "python3 ${SOURCES[1]} ${SOURCES[0]} $TARGETS")
-env.SharedLibrary("tables", [table[1], "uses_table.c", env.Command("made.c", "made.txt", "tools/made.sh $SOURCE $TARGET")])
+made = env.Command("made.c", ["made.txt", "#tools/made.sh"], "sh ${SOURCES[1]} ${SOURCES[0]} $TARGET")
+env.SharedLibrary("tables", [table[1], "uses_table.c", made])
 
 # Every source that matches.
 env.StaticLibrary("globbed", Glob("glob/*.c"))
@@ -59,7 +60,9 @@ env.StaticLibrary("globbed", Glob("glob/*.c"))
 # Installed, ignored.
 env.Install("#dist", plug)
 env.InstallAs("#dist/notes.txt", "notes.txt")
-env.Ignore(env.Object("ignoring.c"), "#inc1/ignored.h")
+ignoring = env.Object("ignoring.c")
+env.Ignore(ignoring, "#inc1/ignored.h")
+env.StaticLibrary("extra", [ignoring])
 """
 
 TEXT = """\
@@ -105,11 +108,11 @@ FILES = {
     "src/main.c": '#include "common.h"\nint util(void);\nint main(void) { return util() - util() + COMMON - COMMON; }\n',
     "src/timed.c": '#include "common.h"\nint timed = COMMON;\n',
     "src/stamped.c": '#include "local.h"\nint stamped = STAMP + LOCAL;\n',
-    "src/u1.c": '#include <deeper.h>\n#ifndef OTHER\n#define OTHER 0\n#endif\nint util(void) { return DEEPER + OTHER; }\n',
+    "src/u1.c": "#include <deeper.h>\n#ifndef OTHER\n#define OTHER 0\n#endif\nint util(void) { return DEEPER + OTHER; }\n",
     "src/u2.c": '#include "local.h"\nint util2(void) { return LOCAL; }\n',
     "src/local.h": "#define LOCAL 3\n",
     "src/p1.c": '#include "common.h"\nint p1(void) { return COMMON; }\n',
-    "src/p2.c": '#include <sub/part.h>\nint p2(void) { return PART; }\n',
+    "src/p2.c": "#include <sub/part.h>\nint p2(void) { return PART; }\n",
     "src/sp ace \u00fc.c": '#include "local.h"\nint space(void) { return LOCAL; }\n',
     "src/table.txt": "alpha\n",
     "src/uses_table.c": '#include "table.h"\nconst char *used(void) { return TABLE; }\n',
