@@ -193,12 +193,25 @@ typedef struct hr_host hr_host;
 #define HR__POINTER(name, returned, parameters) name,
 #define HR__WEAK __attribute__((weak))
 
-/* In the plugin, once, without a semicolon: the type of its state, zeroed at first; or `initial`, a const object. */
+/* In the plugin, once, without a semicolon: the type of its state, zeroed at first; or `initial`, a const object. The
+   pointer tells the builder, through the debug information, what type it is. */
 #define HR_STATE(plugin, type) HR__STATE(plugin, type, NULL)
 #define HR_STATE_INIT(plugin, type, initial) HR__STATE(plugin, type, &(initial))
 #define HR__STATE(plugin, type, initial)                                                                               \
     HR__EXTERN HR_EXPORT const hr_plugin_info hr_plugin_##plugin;                                                      \
-    const hr_plugin_info hr_plugin_##plugin = {HR_ABI, sizeof(type), HR__ALIGNOF(type), initial};
+    const hr_plugin_info hr_plugin_##plugin = {HR_ABI, sizeof(type), HR__ALIGNOF(type), initial};                      \
+    HR__EXTERN HR_EXPORT type *const hr_state_of_##plugin;                                                             \
+    type *const hr_state_of_##plugin = NULL;
+
+/* In the plugin, at file level, without a semicolon: field (or enumerator) `now` of `type` was called `was`. One reload
+   later it can go. */
+#define HR_RENAMED(type, was, now) HR__RENAMED(type, was, now, __LINE__)
+#define HR__RENAMED(type, was, now, line) HR__HINT(type, was, now, line)
+#define HR__HINT(type, was, now, line)                                                                                 \
+    __attribute__((section("hr_hints"), used)) static const char hr__hint_##line[] = #type "." #now "=" #was;
+
+/* Before the declaration of a static or global of the plugin: it begins anew with every generation. Not for constants. */
+#define HR_FRESH __attribute__((section("hr_fresh")))
 
 #ifdef HR_RELEASE
 
@@ -341,8 +354,65 @@ void hr_close(hr_host *host)
 #define HR__REASON_SIZE 1024
 #define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
 
+/* A migration plan: plan.py has the format; offsets and counts are checked by the loader (hr__check_plan). */
+typedef struct hr__plan_head {
+    uint64_t old_state, new_state; /* bytes */
+    uint32_t state;                /* program, or HR__NONE: by its bytes */
+    uint32_t keep;                 /* the old generation stays mapped */
+    uint32_t words, refusal;       /* texts */
+    uint32_t programs, operations, statics, landmarks, pairs, strings;
+} hr__plan_head;
+
+typedef struct hr__program {
+    uint64_t old_size, new_size; /* bytes */
+    uint32_t first, count;       /* operations */
+    uint32_t name, padding;
+} hr__program;
+
+typedef struct hr__operation {
+    uint64_t from, to;
+    uint32_t kind, count, from_step, to_step, a, b, table, pairs, text, padding;
+} hr__operation;
+
+typedef struct hr__static {
+    uint64_t from, to; /* addresses in the old and in the new file */
+    uint32_t program, title;
+} hr__static;
+
+typedef struct hr__landmark {
+    uint64_t from, size, to; /* `to` HR__GONE: the new library has no such thing */
+    uint32_t program, title;
+} hr__landmark;
+
+typedef struct hr__plan {
+    void *bytes; /* owned; what follows points into it */
+    const hr__plan_head *head;
+    const hr__program *programs;
+    const hr__operation *operations;
+    const hr__static *statics;
+    const hr__landmark *landmarks;
+    const int64_t *pairs;
+    const char *strings;
+    unsigned char *state; /* owned: head->new_state bytes, the new state in the making */
+} hr__plan;
+
+/* Where a library lies: a file's address + `base` is the process's. */
+typedef struct hr__image {
+    uintptr_t base;
+    unsigned count;
+    struct {
+        uintptr_t begin, end;
+        uint32_t flags; /* PF_R, PF_W, PF_X */
+    } segments[8];
+} hr__image;
+
 typedef struct hr__generation {
     struct hr__generation *next; /* in the list of retired ones */
+    struct hr__generation *from; /* that the plan begins from; only compared, never followed */
+    hr__plan plan;               /* bytes NULL: none */
+    hr__image image;
+    int pinned;                  /* something may point into it: it stays mapped */
+    char *refusal;               /* owned: why the safe point gave it back */
     unsigned number;
     void *handle;
     double load_us;
@@ -356,6 +426,7 @@ typedef struct hr__pointer { /* what libX.so.newest says */
     unsigned number;
     unsigned long long size;
     char file[NAME_MAX + 1];
+    int planned; /* its builder makes plans: without one there is no way to it */
 } hr__pointer;
 
 struct hr_host {
@@ -379,6 +450,8 @@ struct hr_host {
     hr__generation *pending; /* atomic: loaded, waits for the safe point */
     hr__generation *running; /* atomic: set by the owner at the change-over */
     hr__generation *retired; /* atomic list: to be closed by the loader */
+    hr__generation *rejected; /* atomic: the safe point could not change over to it */
+    unsigned lost;           /* atomic: values that did not fit, or have no name any more, in the last change-over */
     unsigned swaps;          /* atomic, grows after `running` is set */
     int stop;                /* atomic */
     double pause_us;         /* atomic */
@@ -651,8 +724,10 @@ static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *rea
         strncmp(pointer->file, host->base, length) == 0 && pointer->file[length] == '.' &&
         hr__field(text, "size", value, sizeof value) && (pointer->size = hr__number(value, LLONG_MAX)) > 0 &&
         hr__field(text, "number", value, sizeof value) &&
-        (pointer->number = (unsigned)hr__number(value, UINT_MAX)) > 0)
+        (pointer->number = (unsigned)hr__number(value, UINT_MAX)) > 0) {
+        pointer->planned = hr__field(text, "plans", value, sizeof value) && strcmp(value, "yes") == 0;
         return 1;
+    }
     hr__say(reason, "%s is damaged or of another version of hotreload%s%s: build again to replace it", path,
             failed ? ": " : "", failed ? strerror(failed) : "");
     return -1;
@@ -704,8 +779,8 @@ static void hr__write_record(hr_host *host, int closed)
                  host->signal);
     hr__put_line(record, "generation %u\nfile %s\n", running ? running->number : 0u, hr__file_of(running));
     hr__put_line(record, "tried %u\nstatus %s\nsequence %u\n", host->tried, status, ++host->sequence);
-    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\n", host->load_us, pause_us,
-                 hr__load(host->swaps), host->kept);
+    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\n", host->load_us, pause_us,
+                 hr__load(host->swaps), host->kept, hr__load(host->lost));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
     hr__escape(line, host->reason);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
@@ -934,6 +1009,530 @@ static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
     return found != 0;
 }
 
+/* --- migration: the plan (loader thread) --------------------------------------------------------------------------- */
+
+#define HR__NONE 0xFFFFFFFFu
+#define HR__GONE 0xFFFFFFFFFFFFFFFFu
+#define HR__LOST INT64_MIN /* in a table: the enumerator is gone, and its number means another one now */
+#define HR__PLAN_LIMIT ((off_t)256 << 20)
+#define HR__NESTING 64
+
+enum { HR__COPY, HR__NUMBER, HR__BITS, HR__POINTER, HR__EACH, HR__END_OF_TEXT };
+#define HR__TO_CHANGED 1u /* HR__POINTER: the layout of what it points to has changed */
+
+static int hr__note_image(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    hr__image *image = (hr__image *)argument;
+    unsigned index;
+    (void)size;
+    if (info->dlpi_addr != image->base || image->count) return 0;
+    for (index = 0; index < info->dlpi_phnum && image->count < 8; index++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
+        if (segment->p_type != PT_LOAD) continue;
+        image->segments[image->count].begin = info->dlpi_addr + segment->p_vaddr;
+        image->segments[image->count].end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+        image->segments[image->count++].flags = segment->p_flags;
+    }
+    return 1;
+}
+
+static void hr__find_image(hr__generation *generation)
+{
+    struct link_map *map = NULL;
+    if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) != 0 || !map) return;
+    generation->image.base = map->l_addr;
+    dl_iterate_phdr(hr__note_image, &generation->image);
+}
+
+/* The flags of the segment that holds `size` bytes at `address`; 0: it is not in the library. */
+static uint32_t hr__segment(const hr__image *image, uintptr_t address, uint64_t size)
+{
+    unsigned index;
+    for (index = 0; index < image->count; index++)
+        if (address >= image->segments[index].begin && address < image->segments[index].end &&
+            size <= image->segments[index].end - address)
+            return image->segments[index].flags | 0x80000000u;
+    return 0;
+}
+
+static const uint64_t hr__number_sizes[] = {1, 2, 4, 8, 1, 2, 4, 8, 4, 8, sizeof(long double), 1};
+
+/* Bytes that an operation reads or writes in one step, from its offset on; 0: it is not valid. */
+static uint64_t hr__width(const hr__plan *plan, const hr__operation *operation, int writes)
+{
+    const uint32_t number = writes ? operation->b : operation->a;
+    const uint64_t offset = writes ? operation->to : operation->from;
+    switch (operation->kind) {
+    case HR__COPY: return operation->a;
+    case HR__NUMBER: return number < sizeof hr__number_sizes / sizeof *hr__number_sizes ? hr__number_sizes[number] : 0;
+    case HR__BITS: return (number & 0x7FFFFFFFu) > 64 ? 0 : (offset % 8 + (number & 0x7FFFFFFFu) + 7) / 8;
+    case HR__POINTER: return sizeof(void *);
+    case HR__EACH:
+        if (operation->a >= plan->head->programs) return 0;
+        return writes ? plan->programs[operation->a].new_size : plan->programs[operation->a].old_size;
+    case HR__END_OF_TEXT: return 1;
+    default: return 0;
+    }
+}
+
+static int hr__in_bounds(const hr__plan *plan, const hr__operation *operation, int writes, uint64_t size)
+{
+    const uint64_t step = writes ? operation->to_step : operation->from_step;
+    const uint64_t width = hr__width(plan, operation, writes);
+    uint64_t offset = writes ? operation->to : operation->from;
+    if (operation->kind == HR__END_OF_TEXT && !writes) return 1;
+    if (operation->kind == HR__BITS) offset /= 8;
+    return width > 0 && operation->count > 0 && offset <= size && width <= size - offset &&
+           (operation->count - 1) * step <= size - offset - width;
+}
+
+static int hr__check_program(const hr__plan *plan, uint32_t number, unsigned depth)
+{
+    const hr__program *program;
+    uint32_t index;
+    if (number >= plan->head->programs || depth > HR__NESTING) return 0;
+    program = &plan->programs[number];
+    if ((uint64_t)program->first + program->count > plan->head->operations) return 0;
+    for (index = 0; index < program->count; index++) {
+        const hr__operation *operation = &plan->operations[program->first + index];
+        if (!hr__in_bounds(plan, operation, 0, program->old_size) ||
+            !hr__in_bounds(plan, operation, 1, program->new_size) || operation->text >= plan->head->strings ||
+            (uint64_t)operation->table + operation->pairs > plan->head->pairs ||
+            (operation->kind == HR__EACH && !hr__check_program(plan, operation->a, depth + 1)))
+            return 0;
+    }
+    return 1;
+}
+
+/* Points into the bytes and checks every count, offset and number in them; 0: they are no plan of this version. */
+static int hr__check_plan(const hr_host *host, const hr__generation *generation, hr__plan *plan, uint64_t size)
+{
+    static const char magic[] = "HRPLAN1\n";
+    const hr__generation *from = generation->from;
+    const unsigned char *at = (const unsigned char *)plan->bytes;
+    const hr__plan_head *head;
+    uint64_t whole;
+    uint32_t sums[2], index;
+    if (size < 16 + sizeof *head || memcmp(at, magic, 8) != 0) return 0;
+    memcpy(sums, at + 8, sizeof sums);
+    if (sums[1] != size - 16 || sums[0] != hr__crc((const char *)at + 16, size - 16)) return 0;
+    head = (const hr__plan_head *)(const void *)(at + 16);
+    whole = sizeof *head + (uint64_t)head->programs * sizeof(hr__program) +
+            (uint64_t)head->operations * sizeof(hr__operation) + (uint64_t)head->statics * sizeof(hr__static) +
+            (uint64_t)head->landmarks * sizeof(hr__landmark) + (uint64_t)head->pairs * 16 + head->strings;
+    if (whole != size - 16 || head->strings == 0 || at[size - 1] != '\0') return 0;
+    plan->head = head;
+    plan->programs = (const hr__program *)(const void *)(head + 1);
+    plan->operations = (const hr__operation *)(const void *)(plan->programs + head->programs);
+    plan->statics = (const hr__static *)(const void *)(plan->operations + head->operations);
+    plan->landmarks = (const hr__landmark *)(const void *)(plan->statics + head->statics);
+    plan->pairs = (const int64_t *)(const void *)(plan->landmarks + head->landmarks);
+    plan->strings = (const char *)(plan->pairs + 2 * (size_t)head->pairs);
+    if (head->words >= head->strings || head->refusal >= head->strings) return 0;
+    if (head->old_state && head->old_state != from->state_size) return 0;
+    if (head->new_state > HR_STATE_RESERVE || head->old_state > HR_STATE_RESERVE) return 0;
+    for (index = 0; index < head->programs; index++)
+        if (!hr__check_program(plan, index, 0) || plan->programs[index].name >= head->strings) return 0;
+    if (head->state != HR__NONE &&
+        (head->state >= head->programs || plan->programs[head->state].old_size != head->old_state ||
+         plan->programs[head->state].new_size != head->new_state))
+        return 0;
+    for (index = 0; index < head->statics; index++) {
+        const hr__static *each = &plan->statics[index];
+        if (each->program >= head->programs || each->title >= head->strings ||
+            !hr__segment(&from->image, from->image.base + each->from, plan->programs[each->program].old_size) ||
+            !(hr__segment(&generation->image, generation->image.base + each->to,
+                          plan->programs[each->program].new_size) & PF_W))
+            return 0;
+    }
+    for (index = 0; index < head->landmarks; index++) {
+        const hr__landmark *mark = &plan->landmarks[index];
+        if ((mark->program != HR__NONE && mark->program >= head->programs) || mark->title >= head->strings ||
+            (index && mark->from < mark[-1].from))
+            return 0;
+    }
+    (void)host;
+    return 1;
+}
+
+static void *hr__read_whole(int file, off_t size)
+{
+    char *bytes = (char *)malloc((size_t)size + 1);
+    off_t done = 0;
+    while (bytes && done < size) {
+        const ssize_t got = pread(file, bytes + done, (size_t)(size - done), done);
+        if (got <= 0) {
+            free(bytes);
+            return NULL;
+        }
+        done += got;
+    }
+    return bytes;
+}
+
+/* Reads how to get here from what runs; 0: there is no way, reason said. Without a plan by a builder that makes none the
+   state goes over as it is. */
+static int hr__find_plan(hr_host *host, hr__generation *generation, int planned, char *reason)
+{
+    hr__generation *from = hr__load(host->running);
+    char path[PATH_MAX], name[NAME_MAX + 2];
+    struct stat status;
+    int file, good = 0;
+    generation->from = from;
+    if (!from) return 1;
+    snprintf(name, sizeof name, ".from.%s", hr__file_of(from) + strlen(host->base) + 1);
+    if (!hr__join(path, generation->path, name)) return 1;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0 || fstat(file, &status) != 0) {
+        if (file >= 0) close(file);
+        if (!planned) return 1;
+        hr__say(reason, "no plan leads from generation %u to %u: run scons reload, which makes one", from->number,
+                generation->number);
+        return 0;
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size > HR__PLAN_LIMIT) {
+        hr__say(reason, "%s is no plan: remove it, and run scons reload", path);
+    } else if (hr__trusted(&status, path, reason)) {
+        generation->plan.bytes = hr__read_whole(file, status.st_size);
+        if (!generation->plan.bytes)
+            hr__say(reason, "%s cannot be read: run scons reload", path);
+        else if (!hr__check_plan(host, generation, &generation->plan, (uint64_t)status.st_size))
+            hr__say(reason, "%s is damaged or of another version of hotreload: remove it, and run scons reload", path);
+        else if (generation->plan.head->refusal)
+            hr__say(reason, "%s", generation->plan.strings + generation->plan.head->refusal);
+        else
+            good = 1;
+    }
+    close(file);
+    return good;
+}
+
+/* The new state begins as the plugin's default; the safe point fills in what is carried over. */
+static int hr__prepare_state(hr__generation *generation, char *reason)
+{
+    const size_t size = generation->state_size;
+    if (!generation->plan.bytes) return 1;
+    if (generation->plan.head->new_state && generation->plan.head->new_state != size) {
+        hr__say(reason, "the plan is for a state of %llu bytes, the plugin has %llu: run scons reload",
+                (unsigned long long)generation->plan.head->new_state, (unsigned long long)size);
+        return 0;
+    }
+    generation->plan.state = (unsigned char *)malloc(size ? size : 1);
+    if (!generation->plan.state) {
+        hr__say(reason, "out of memory for the new state: end something else");
+        return 0;
+    }
+    if (generation->initial)
+        memcpy(generation->plan.state, generation->initial, size);
+    else
+        memset(generation->plan.state, 0, size);
+    return 1;
+}
+
+/* --- migration: the safe point -------------------------------------------------------------------------------------- */
+
+typedef struct hr__move {
+    hr_host *host;
+    hr__generation *old;
+    const hr__generation *now;
+    const hr__plan *plan;
+    unsigned lost; /* values that did not fit, or have no name any more */
+    char *reason;  /* not empty: it cannot be done */
+} hr__move;
+
+enum { HR__SIGNED, HR__UNSIGNED, HR__REAL };
+typedef struct hr__value {
+    int kind;
+    int64_t whole;
+    uint64_t natural;
+    long double real;
+} hr__value;
+
+static hr__value hr__read_number(uint32_t kind, const unsigned char *from)
+{
+    hr__value value;
+    value.kind = kind < 4 ? HR__SIGNED : kind < 8 || kind == 11 ? HR__UNSIGNED : HR__REAL;
+    value.whole = 0;
+    value.natural = 0;
+    value.real = 0;
+    switch (kind) {
+    case 0: value.whole = (int8_t)from[0]; break;
+    case 1: { int16_t raw; memcpy(&raw, from, sizeof raw); value.whole = raw; break; }
+    case 2: { int32_t raw; memcpy(&raw, from, sizeof raw); value.whole = raw; break; }
+    case 3: memcpy(&value.whole, from, 8); break;
+    case 4: value.natural = from[0]; break;
+    case 5: { uint16_t raw; memcpy(&raw, from, sizeof raw); value.natural = raw; break; }
+    case 6: { uint32_t raw; memcpy(&raw, from, sizeof raw); value.natural = raw; break; }
+    case 7: memcpy(&value.natural, from, 8); break;
+    case 8: { float raw; memcpy(&raw, from, sizeof raw); value.real = (long double)raw; break; }
+    case 9: { double raw; memcpy(&raw, from, sizeof raw); value.real = (long double)raw; break; }
+    case 10: memcpy(&value.real, from, sizeof value.real); break;
+    default: value.natural = from[0] != 0; break;
+    }
+    return value;
+}
+
+/* As a whole number within [-2^(bits-1), 2^(bits-1)-1] or [0, 2^bits-1]; what is outside becomes the nearest. */
+static uint64_t hr__fit(hr__move *move, hr__value value, unsigned bits, int is_signed)
+{
+    const uint64_t most = is_signed ? (UINT64_C(1) << (bits - 1)) - 1 : bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    const int64_t least = is_signed ? -(int64_t)most - 1 : 0;
+    if (value.kind == HR__REAL) {
+        if (!(value.real > (long double)least - 1)) { /* NaN too */
+            move->lost++;
+            return value.real < 0 ? (uint64_t)least : 0;
+        }
+        if (value.real >= (long double)most + 1) {
+            move->lost++;
+            return most;
+        }
+        return value.real < 0 ? (uint64_t)(int64_t)value.real : (uint64_t)value.real;
+    }
+    if (value.kind == HR__SIGNED && value.whole < 0) {
+        if (value.whole >= least) return (uint64_t)value.whole;
+        move->lost++;
+        return (uint64_t)least;
+    }
+    if (value.kind == HR__SIGNED) value.natural = (uint64_t)value.whole;
+    if (value.natural <= most) return value.natural;
+    move->lost++;
+    return most;
+}
+
+static void hr__write_number(hr__move *move, uint32_t kind, unsigned char *to, hr__value value)
+{
+    const uint64_t size = hr__number_sizes[kind];
+    uint64_t raw;
+    if (kind >= 8 && kind <= 10) {
+        const long double real = value.kind == HR__REAL     ? value.real
+                                 : value.kind == HR__SIGNED ? (long double)value.whole
+                                                            : (long double)value.natural;
+        if (kind == 8) {
+            float narrow = (float)real;
+            if (real == real && narrow - narrow != 0 && real - real == 0) move->lost++; /* became infinite */
+            memcpy(to, &narrow, sizeof narrow);
+        } else if (kind == 9) {
+            double narrow = (double)real;
+            if (real == real && narrow - narrow != 0 && real - real == 0) move->lost++;
+            memcpy(to, &narrow, sizeof narrow);
+        } else {
+            memcpy(to, &real, sizeof real);
+        }
+        return;
+    }
+    if (kind == 11) {
+        to[0] = value.kind == HR__REAL ? value.real != 0 : value.kind == HR__SIGNED ? value.whole != 0 : value.natural != 0;
+        return;
+    }
+    raw = hr__fit(move, value, (unsigned)size * 8, kind < 4);
+    switch (size) {
+    case 1: { const uint8_t part = (uint8_t)raw; memcpy(to, &part, 1); break; }
+    case 2: { const uint16_t part = (uint16_t)raw; memcpy(to, &part, 2); break; }
+    case 4: { const uint32_t part = (uint32_t)raw; memcpy(to, &part, 4); break; }
+    default: memcpy(to, &raw, 8); break;
+    }
+}
+
+/* An enumerator's number by its name's; 0: leave the new field as it is. */
+static int hr__by_name(hr__move *move, const hr__operation *operation, hr__value *value)
+{
+    const int64_t *pair = move->plan->pairs + 2 * (size_t)operation->table;
+    const int64_t number = value->kind == HR__SIGNED ? value->whole : (int64_t)value->natural;
+    uint32_t index;
+    for (index = 0; index < operation->pairs; index++, pair += 2)
+        if (pair[0] == number) {
+            if (pair[1] == HR__LOST) {
+                move->lost++;
+                return 0;
+            }
+            value->kind = HR__SIGNED;
+            value->whole = pair[1];
+            return 1;
+        }
+    return 1;
+}
+
+static uint64_t hr__read_bits(const unsigned char *from, unsigned shift, unsigned width)
+{
+    uint64_t value = 0;
+    unsigned bit;
+    for (bit = 0; bit < width; bit++)
+        value |= (uint64_t)(from[(shift + bit) / 8] >> (shift + bit) % 8 & 1) << bit;
+    return value;
+}
+
+static void hr__write_bits(unsigned char *to, unsigned shift, unsigned width, uint64_t value)
+{
+    unsigned bit;
+    for (bit = 0; bit < width; bit++) {
+        unsigned char *byte = &to[(shift + bit) / 8];
+        const unsigned mask = 1u << (shift + bit) % 8;
+        *byte = (unsigned char)((value >> bit & 1) ? *byte | mask : *byte & ~mask);
+    }
+}
+
+static void hr__move_bits(hr__move *move, const hr__operation *operation, const unsigned char *from, unsigned char *to)
+{
+    const unsigned old_width = operation->a & 0x7FFFFFFFu, new_width = operation->b & 0x7FFFFFFFu;
+    const uint64_t raw = hr__read_bits(from + operation->from / 8, operation->from % 8, old_width);
+    hr__value value;
+    memset(&value, 0, sizeof value);
+    value.kind = HR__UNSIGNED;
+    value.natural = raw;
+    if (operation->a >> 31) {
+        value.kind = HR__SIGNED;
+        value.whole = (int64_t)(old_width < 64 && (raw >> (old_width - 1) & 1) ? raw | ~UINT64_C(0) << old_width : raw);
+    }
+    if (operation->pairs && !hr__by_name(move, operation, &value)) return;
+    hr__write_bits(to + operation->to / 8, operation->to % 8, new_width,
+                   hr__fit(move, value, new_width, (operation->b >> 31) != 0));
+}
+
+/* Where byte `offset` of an old object is in the new one, for a pointer to an object of program `target` (HR__NONE: not
+   known); HR__GONE: its field is gone. The whole comes before its first member, which may have moved. */
+static uint64_t hr__where(const hr__plan *plan, uint32_t number, uint64_t offset, uint32_t target)
+{
+    const hr__program *program = &plan->programs[number];
+    uint32_t index;
+    if (offset == 0 && (target == number || target == HR__NONE)) return 0;
+    if (offset == program->old_size) return program->new_size;
+    for (index = 0; index < program->count; index++) {
+        const hr__operation *operation = &plan->operations[program->first + index];
+        const uint64_t width = hr__width(plan, operation, 0);
+        const uint64_t begin = operation->kind == HR__BITS ? operation->from / 8 : operation->from;
+        const uint64_t end = operation->kind == HR__BITS ? operation->to / 8 : operation->to;
+        uint64_t step, inner;
+        if (operation->kind == HR__END_OF_TEXT || offset < begin) continue;
+        step = operation->from_step && operation->count > 1 ? (offset - begin) / operation->from_step : 0;
+        inner = offset - begin - step * operation->from_step;
+        if (step >= operation->count || inner >= width) continue;
+        if (operation->kind == HR__EACH) inner = hr__where(plan, operation->a, inner, target);
+        return inner == HR__GONE ? HR__GONE : end + step * operation->to_step + inner;
+    }
+    return offset == 0 ? 0 : HR__GONE;
+}
+
+static void hr__refuse(hr__move *move, const hr__operation *operation, const char *why, const char *what)
+{
+    if (!move->reason[0]) hr__say(move->reason, "%s %s%s", move->plan->strings + operation->text, why, what);
+}
+
+/* An address in the old library → the same thing in the new one. */
+static uintptr_t hr__new_home(hr__move *move, const hr__operation *operation, uintptr_t address)
+{
+    const hr__plan *plan = move->plan;
+    const uint64_t at = address - move->old->image.base;
+    const uint32_t flags = hr__segment(&move->old->image, address, 1);
+    uint32_t low = 0, high = plan->head->landmarks;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (plan->landmarks[middle].from <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low > 0 && at - plan->landmarks[low - 1].from < plan->landmarks[low - 1].size) {
+        const hr__landmark *mark = &plan->landmarks[low - 1];
+        const uint64_t inner = at - mark->from;
+        const uint64_t moved =
+            mark->program == HR__NONE ? inner : hr__where(plan, mark->program, inner, operation->b);
+        if (mark->to != HR__GONE && moved != HR__GONE) return move->now->image.base + mark->to + moved;
+        hr__refuse(move, operation, "points to something that the new code does not have: ",
+                   plan->strings + mark->title);
+        return 0;
+    }
+    if (flags & (PF_W | PF_X)) {
+        hr__refuse(move, operation, "points into the old code, to something without a name", "");
+        return 0;
+    }
+    move->old->pinned = 1; /* a string literal, say */
+    return address;
+}
+
+static void hr__move_pointer(hr__move *move, const hr__operation *operation, const unsigned char *from,
+                             unsigned char *to)
+{
+    const uintptr_t state = (uintptr_t)move->host->state;
+    uintptr_t value;
+    memcpy(&value, from, sizeof value);
+    if (value >= state && value <= state + move->old->state_size && move->old->state_size) {
+        const uint64_t moved = move->plan->head->state == HR__NONE
+                                   ? value - state
+                                   : hr__where(move->plan, move->plan->head->state, value - state, operation->b);
+        if (moved == HR__GONE)
+            hr__refuse(move, operation, "points to a field of the state that is gone", "");
+        else
+            value = state + moved;
+    } else if (hr__segment(&move->old->image, value, 1)) {
+        value = hr__new_home(move, operation, value);
+    } else if (value && (operation->a & HR__TO_CHANGED)) {
+        hr__refuse(move, operation, "changed its layout, and memory of the old layout is in use", "");
+    }
+    memcpy(to, &value, sizeof value);
+}
+
+/* Turns one object of the old type into one of the new; `to` holds the new one's default. */
+static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from, unsigned char *to)
+{
+    const hr__program *program = &move->plan->programs[number];
+    uint32_t index, step;
+    for (index = 0; index < program->count; index++) {
+        const hr__operation *operation = &move->plan->operations[program->first + index];
+        const unsigned char *source = from + (operation->kind == HR__BITS ? 0 : operation->from);
+        unsigned char *target = to + (operation->kind == HR__BITS ? 0 : operation->to);
+        for (step = 0; step < operation->count; step++) {
+            switch (operation->kind) {
+            case HR__COPY: memcpy(target, source, operation->a); break;
+            case HR__NUMBER: {
+                hr__value value = hr__read_number(operation->a, source);
+                if (!operation->pairs || hr__by_name(move, operation, &value))
+                    hr__write_number(move, operation->b, target, value);
+                break;
+            }
+            case HR__BITS: hr__move_bits(move, operation, source, target); break;
+            case HR__POINTER: hr__move_pointer(move, operation, source, target); break;
+            case HR__EACH: hr__apply(move, operation->a, source, target); break;
+            default: target[0] = '\0'; break;
+            }
+            source += operation->from_step;
+            target += operation->to_step;
+        }
+    }
+}
+
+/* Carries state and statics from what runs to `generation`, in memory of its own until nothing can fail any more. 0: it
+   cannot be done, reason said, nothing of the running generation is touched. */
+static int hr__migrate(hr_host *host, hr__generation *generation, char *reason)
+{
+    const hr__plan *plan = &generation->plan;
+    const size_t old_size = host->current->state_size, new_size = generation->state_size;
+    hr__move move;
+    uint32_t index;
+    move.host = host;
+    move.old = host->current;
+    move.now = generation;
+    move.plan = plan;
+    move.lost = 0;
+    move.reason = reason;
+    if (plan->head->state == HR__NONE)
+        memcpy(plan->state, host->state, old_size < new_size ? old_size : new_size);
+    else
+        hr__apply(&move, plan->head->state, (const unsigned char *)host->state, plan->state);
+    for (index = 0; index < plan->head->statics && !reason[0]; index++)
+        hr__apply(&move, plan->statics[index].program,
+                  (const unsigned char *)(move.old->image.base + plan->statics[index].from),
+                  (unsigned char *)(generation->image.base + plan->statics[index].to));
+    if (reason[0]) {
+        hr__say(reason, ": put it back as it was, or restart the host");
+        return 0;
+    }
+    memcpy(host->state, plan->state, new_size);
+    if (old_size > new_size) memset((unsigned char *)host->state + new_size, 0, old_size - new_size);
+    if (plan->head->keep) move.old->pinned = 1;
+    hr__store(host->lost, move.lost);
+    return 1;
+}
+
 static int hr__is_mapped(const char *path)
 {
     void *handle = dlopen(path, RTLD_NOLOAD | RTLD_LAZY);
@@ -941,12 +1540,24 @@ static int hr__is_mapped(const char *path)
     return handle != NULL;
 }
 
+/* Frees the bookkeeping alone; the code stays mapped. */
+static void hr__forget(hr__generation *generation)
+{
+    if (!generation) return;
+    free(generation->plan.bytes);
+    free(generation->plan.state);
+    free(generation->refusal);
+    free(generation);
+}
+
 /* dlclose returns 0 always; RTLD_NOLOAD tells whether the library has really gone (dlopen(3)). */
 static void hr__unload(hr_host *host, hr__generation *generation)
 {
-    dlclose(generation->handle);
-    if (!hr__is_mapped(generation->path)) host->kept--;
-    free(generation);
+    if (!generation->pinned) {
+        dlclose(generation->handle);
+        if (!hr__is_mapped(generation->path)) host->kept--;
+    }
+    hr__forget(generation);
 }
 
 /* Finds every function of the list; 0: some are missing, all of them named. */
@@ -983,7 +1594,7 @@ static int hr__check_state(const hr_host *host, hr__generation *generation, char
     }
     generation->state_size = info ? info->state_size : host->desc.state_size;
     generation->initial = info ? info->initial : NULL;
-    if (running && running->state_size != generation->state_size)
+    if (running && !generation->plan.bytes && running->state_size != generation->state_size)
         hr__say(reason, "the state's size changed, %llu to %llu bytes: put the field back, or restart the host",
                 (unsigned long long)running->state_size, (unsigned long long)generation->state_size);
     else if (host->desc.state_size && generation->state_size != host->desc.state_size)
@@ -1024,7 +1635,9 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         free(generation);
         return NULL;
     }
-    if (!hr__find_functions(host, generation, reason) || !hr__check_state(host, generation, reason)) {
+    hr__find_image(generation);
+    if (!hr__find_functions(host, generation, reason) || !hr__find_plan(host, generation, pointer->planned, reason) ||
+        !hr__check_state(host, generation, reason) || !hr__prepare_state(generation, reason)) {
         hr__unload(host, generation);
         return NULL;
     }
@@ -1101,11 +1714,34 @@ static void hr__look(hr_host *host)
     if (refused && news && host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
 }
 
+/* The safe point could not change over: says why, or, where its plan was for another generation, loads it again. */
+static void hr__look(hr_host *host);
+static void hr__take_back(hr_host *host, hr__generation *rejected)
+{
+    const char *file = hr__file_of(hr__load(host->running));
+    char reason[HR__REASON_SIZE] = "";
+    int again = !rejected->refusal;
+    if (!again) hr__say(reason, "%s", rejected->refusal);
+    hr__unload(host, rejected);
+    if (hr__load(host->pending)) return; /* a newer one is there already */
+    memcpy(host->loaded, file, strlen(file) + 1); /* the next signal tries again */
+    if (again) {
+        hr__look(host);
+        return;
+    }
+    hr__tell(host, 1, reason);
+    hr__write_record(host, 0);
+    hr__announce(host);
+    if (host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
+}
+
 /* If the owner has changed over: answer, then close what is older than the previous generation. */
 static void hr__settle(hr_host *host)
 {
     const unsigned swaps = hr__load(host->swaps);
+    hr__generation *rejected = hr__swap(host->rejected, (hr__generation *)NULL);
     hr__generation *retired = hr__swap(host->retired, (hr__generation *)NULL);
+    if (rejected) hr__take_back(host, rejected);
     if (swaps != host->recorded) {
         host->recorded = swaps;
         hr__write_record(host, 0);
@@ -1174,11 +1810,37 @@ static int hr__locate(hr_host *host)
     return host->base[0] != '\0';
 }
 
-/* Changes over to `generation`: the only thing that happens at the safe point. */
-static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
+/* Gives a generation back to the loader: it cannot be had from here. `reason` NULL: it was made for another one. */
+static void hr__reject(hr_host *host, hr__generation *generation, const char *reason)
+{
+    generation->refusal = reason ? strdup(reason) : NULL;
+    generation = hr__swap(host->rejected, generation);
+    if (generation) { /* the loader has not come to an earlier one yet */
+        generation->next = hr__load(host->retired);
+        while (!__atomic_compare_exchange_n(&host->retired, &generation->next, generation, 0, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE)) {
+        }
+    }
+    hr__raise(host->nudge_fd);
+}
+
+/* Changes over to `generation`: the only thing that happens at the safe point. 0: it cannot be, all is as it was. */
+static int hr__change_over(hr_host *host, hr__generation *generation, double begun)
 {
     hr__generation *retired = host->previous;
-    if (!host->current && generation->initial) memcpy(host->state, generation->initial, generation->state_size);
+    if (host->current) {
+        char reason[HR__REASON_SIZE] = "";
+        if (generation->from != host->current) {
+            hr__reject(host, generation, NULL);
+            return 0;
+        }
+        if (generation->plan.bytes && !hr__migrate(host, generation, reason)) {
+            hr__reject(host, generation, reason);
+            return 0;
+        }
+    } else if (generation->initial) {
+        memcpy(host->state, generation->initial, generation->state_size);
+    }
     if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
     host->previous = host->current;
     host->current = generation;
@@ -1197,6 +1859,7 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     }
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
     if (host->has_loader) hr__raise(host->nudge_fd);
+    return 1;
 }
 
 /* There is news: a loaded generation, a refusal, or both. `changed` and `refused` are of this call alone. */
@@ -1318,6 +1981,8 @@ void hr_close(hr_host *host)
     if (!host->forked) {
         hr__generation *pending = hr__swap(host->pending, (hr__generation *)NULL);
         if (pending) hr__unload(host, pending);
+        pending = hr__swap(host->rejected, (hr__generation *)NULL);
+        if (pending) hr__unload(host, pending);
         hr__settle(host);
         if (host->record_fd >= 0) {
             hr__write_record(host, 1);
@@ -1331,8 +1996,8 @@ void hr_close(hr_host *host)
     hr__shut(&host->ready_fd);
     hr__shut(&host->nudge_fd);
     if (host->state) munmap(host->state, HR_STATE_RESERVE);
-    free(host->previous);
-    free(host->current); /* the bookkeeping; the code stays mapped */
+    hr__forget(host->previous);
+    hr__forget(host->current);
     free(host);
 }
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import elf, hosts, verify
+from .carry import Carrier
 from .journal import Journal
-from .model import Ack, Build, Generation, Host, HotReloadError, Image, Plugin, Verdict
+from .model import Ack, Build, Finding, Generation, Host, HotReloadError, Image, Plugin, Verdict
+from .plan import Plan, encode
 from .slot import Slot
 
 PATIENCE = 2.0
@@ -47,6 +49,7 @@ class Delivery:
         self.slot = Slot(plugin.library)
         self._emit = emit
         self._files = files
+        self._carrier = Carrier(self.slot)
         self._pending: list[_Pending] = []
         self._known: dict[int, Host] = {}
         self._notes: set[str] = set()
@@ -63,7 +66,10 @@ class Delivery:
             data = _read(self.plugin.library)
             image = elf.read(data, self.plugin.library)
             running = self.census()
+            previous = self.slot.newest()
             verdict = self._verdict(image, running)
+            plans = self._plans(image, data, running, previous) if verdict.ok else {}
+            verdict = Verdict(verdict.findings + _dead_ends(running, plans, image.path))
             checked = time.perf_counter()
             findings = [
                 {"what": f.what, "where": f.where, "remedy": f.remedy, "severity": f.severity} for f in verdict.findings
@@ -72,8 +78,10 @@ class Delivery:
                 self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
                 self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in verdict.findings))
                 return None
-            previous = self.slot.newest()
-            generation = self.slot.publish(image, data)
+            generation = self.slot.publish(
+                image, data, lambda: {origin: encode(plan) for origin, plan in plans.items()}
+            )
+            self._carrier.published(generation, plans)
         except HotReloadError as error:
             self.refuse(error)
             return None
@@ -112,6 +120,15 @@ class Delivery:
             linked = verify.host(program, [image])
             return Verdict(verdict.findings + linked.findings)
         return verdict
+
+    def _plans(self, image: Image, data: bytes, running: list[Host], previous: Generation | None) -> dict[str, Plan]:
+        """From what each host runs, and from the newest generation, which a host may have changed over to just now."""
+        if previous and previous.digest == image.digest:
+            return {}
+        origins = {host.file: host.state_size for host in running if host.file}
+        if previous:
+            origins.setdefault(os.path.basename(previous.path), 0)
+        return self._carrier.plans(data, origins)
 
     def _available(self, image: Image, running: list[Host]) -> frozenset[str] | None:
         """Names that running hosts can give to the library, from the files that they have mapped.
@@ -156,19 +173,22 @@ class Delivery:
         behind = [host for host in present if host.file != name]
         for host in present:
             if everyone and host not in behind:
-                self._report(Ack(host, generation.number, ok=True, reason="it ran it already"), generation, cause, 0.0)
+                self._report(
+                    Ack(host, generation.number, ok=True, reason="it ran it already"), host, generation, cause, 0.0
+                )
         asked: list[Host] = []
         for host in behind:
+            self._carrier.complete(generation, host.file, host.state_size)
             if trouble := hosts.notify(host):
-                self._report(Ack(host, generation.number, ok=False, reason=trouble), generation, cause, 0.0)
+                self._report(Ack(host, generation.number, ok=False, reason=trouble), host, generation, cause, 0.0)
             else:
                 asked.append(host)
         self._pending = []
         acks = hosts.await_answers(asked, generation.number, PATIENCE, cut)
         for ack in acks:
-            self._report(ack, generation, cause, _ms(time.perf_counter() - started))
+            before = next(host for host in asked if host.record == ack.host.record)
+            self._report(ack, before, generation, cause, _ms(time.perf_counter() - started))
             if ack.pending:
-                before = next(host for host in asked if host.record == ack.host.record)
                 self._pending.append(_Pending(before, generation, cause))
         return len(acks) == len(behind) and all(ack.ok for ack in acks)
 
@@ -185,7 +205,7 @@ class Delivery:
             if ack.pending:
                 still.append(question)
             else:
-                self._report(ack, question.generation, question.cause, 0.0)
+                self._report(ack, question.before, question.generation, question.cause, 0.0)
         self._pending = still
 
     def newcomers(self, quietly: bool = False) -> list[Host]:
@@ -225,8 +245,14 @@ class Delivery:
         with contextlib.suppress(HotReloadError, OSError):  # there is another time
             self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
 
-    def _report(self, ack: Ack, generation: Generation, cause: Cause, host_ms: float) -> None:
+    def _report(self, ack: Ack, before: Host, generation: Generation, cause: Cause, host_ms: float) -> None:
         now = time.monotonic()
+        state = ""
+        if ack.ok and before.file and not ack.pending:
+            state = self._carrier.words(before.file, os.path.basename(generation.path))
+            state = state or (f"{ack.host.state_size} bytes kept" if ack.host.state_size else "")
+            if ack.host.lost:
+                state += f" · {ack.host.lost} values did not fit and became the nearest that does"
         self._emit(
             "reload",
             plugin=self.plugin.name,
@@ -238,13 +264,24 @@ class Delivery:
             running=ack.host.generation,
             pause_us=ack.host.pause_us,
             load_us=ack.host.load_us,
-            state=f"{ack.host.state_size} bytes kept" if ack.ok and ack.host.state_size else "",
+            state=state,
             save_to_reload_ms=_ms(now - cause.save_at) if cause.save_at is not None and not ack.pending else None,
             host_ms=host_ms,
             **_timings(cause),
         )
         if not ack.ok and not ack.pending:
             self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
+
+
+def _dead_ends(running: list[Host], plans: dict[str, Plan], path: str) -> tuple[Finding, ...]:
+    """Reasons for which no host could take the library; where one can, the others refuse by themselves."""
+    reasons = [plans[host.file].refusal if host.file in plans else "" for host in running]
+    if not reasons or not all(reasons):
+        return ()
+    return tuple(
+        Finding(f"the state cannot be carried over: {reason}", path, "put it back as it was, or restart the host")
+        for reason in dict.fromkeys(reasons)
+    )
 
 
 class Files:

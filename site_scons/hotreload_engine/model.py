@@ -199,6 +199,8 @@ class Host:
     state_size: int = 0
     file: str = ""
     """File name of the generation that it runs."""
+    lost: int = 0
+    """Values that did not fit into their new type, in the last change-over."""
     trouble: str = ""
     """Why this process must not be signalled (no handler, stopped answering, ...); "" if it may be."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -158,7 +159,8 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
         parts.append(f"host {_ms(fields['host_ms'])}")
     if fields["save_to_reload_ms"] is not None:
         parts.append(f"{_ms(fields['save_to_reload_ms'])} from save")
-    return [" · ".join(parts)]
+    told = [] if _ONLY_KEPT.fullmatch(fields["state"]) else [style("dim", "  " + fields["state"])]
+    return [" · ".join(parts), *told]
 
 
 def _host(fields: _Fields, style: Style) -> list[str]:
@@ -168,6 +170,11 @@ def _host(fields: _Fields, style: Style) -> list[str]:
 def _stopped(fields: _Fields, style: Style) -> list[str]:
     return [style("dim", fields["reason"])]
 
+
+_ONLY_KEPT = re.compile(
+    r"|\d+ bytes kept|state: (empty|\d+ kept)|statics: \d+ kept|state: \d+ kept · statics: \d+ kept"
+)
+"""What became of the state when there is nothing to say about it."""
 
 _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "ready": _ready,

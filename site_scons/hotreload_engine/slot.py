@@ -6,6 +6,7 @@ For a library ``DIR/libplug.so`` it is ``DIR/.hotreload``, so both sides find it
 ``libplug.so.newest``           the pointer to the newest generation; replaced by rename
 ``libplug.so.N-DIGEST.so``      generation N: immutable, complete, under a name that is never used again
 ``libplug.so.host.PID.SERIAL``  a host's control record; written by the host alone (see hotreload.h)
+``GENERATION.from.N-DIGEST.so`` how a host gets there from generation N with its state (see plan.py)
 ``libplug.so.trouble``          why what was last built is not what hosts run; gone with the next good build
 ``libplug.so.lock``             flock of whoever publishes
 ==============================  ==========================================================================
@@ -26,7 +27,7 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .model import Generation, Host, HotReloadError, Image
 
@@ -94,12 +95,14 @@ class Slot:
         except (OSError, KeyError, ValueError):
             return None
 
-    def publish(self, image: Image, data: bytes) -> Generation:
+    def publish(self, image: Image, data: bytes, plans: Callable[[], Mapping[str, bytes]] | None = None) -> Generation:
         """Make ``data``, the bytes that ``image`` was read from, the newest generation.
 
         Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
-        its Generation is returned.
+        its Generation is returned. ``plans`` gives plans by the file name of the generation that each begins at; they
+        are there before the generation is. Without it hosts carry their state over by its size alone.
         """
+        planned = plans is not None
         self.prepare()
         with self._locked():
             newest = self.newest()
@@ -109,6 +112,8 @@ class Slot:
             number = 1 + max([newest.number if newest else 0, *self._numbers()])
             path = self._path(f"{number}-{image.digest[:12]}.so")
             self._replace(path, data)
+            for origin, content in (plans() if plans else {}).items():
+                self._replace(self._plan_path(path, origin), content)
             generation = Generation(self._name, number, path, len(data), image.digest, image.build_id)
             lines = [
                 _POINTER_MAGIC,
@@ -117,10 +122,32 @@ class Slot:
                 f"size {len(data)}",
                 f"build_id {image.build_id or '-'}",
                 f"digest {image.digest}",
+                f"plans {'yes' if planned else 'no'}",
             ]
             self._replace(self._path("newest"), _sealed(lines))
             self.clear_trouble()
             return generation
+
+    def add_plan(self, generation: Generation, origin: str, content: bytes) -> None:
+        """Put a plan beside a generation, for hosts that run the generation whose file is called ``origin``."""
+        self._replace(self._plan_path(generation.path, origin), content)
+
+    def has_plan(self, generation: Generation, origin: str) -> bool:
+        return os.path.exists(self._plan_path(generation.path, origin))
+
+    def _plan_path(self, path: str, origin: str) -> str:
+        return f"{path}.from.{origin[len(self._name) + 1 :]}"
+
+    def read_generation(self, file: str) -> bytes:
+        """The bytes of a generation, by its file name; HotReloadError when it is gone."""
+        path = os.path.join(self.directory, os.path.basename(file))
+        try:
+            with open(path, "rb") as opened:
+                return opened.read()
+        except OSError as error:
+            raise HotReloadError(
+                f"cannot read a generation that a host runs: {error.strerror}", path, "restart that host"
+            ) from error
 
     def collect(self, in_use: Iterable[str]) -> None:
         """Delete old generations, but for the newest KEPT and those (file names) that hosts have mapped."""
@@ -132,8 +159,12 @@ class Slot:
             numbered = sorted(
                 (int(match[1]), name) for name in self._names() if (match := self._generation_name.fullmatch(name))
             )
-            for _, name in numbered[:-KEPT]:
-                if name not in keep:
+            gone = {name for _, name in numbered[:-KEPT] if name not in keep}
+            for name in gone:
+                self._unlink(name)
+            for name in self._names():
+                target, plan, origin = name.partition(".from.")
+                if plan and (target in gone or f"{self._name}.{origin}" in gone):
                     self._unlink(name)
 
     def clean(self) -> None:
@@ -267,6 +298,7 @@ def parse_record(data: bytes, path: str) -> Host:
             pause_us=float(fields["pause_us"]),
             state_size=int(fields["state_size"]),
             file="" if fields["file"] == "-" else fields["file"],
+            lost=int(fields.get("lost", "0")),
         )
     except (KeyError, ValueError) as error:
         raise HotReloadError(

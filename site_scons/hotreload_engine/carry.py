@@ -1,0 +1,78 @@
+"""The plans that carry hosts from the generations they run to a new one: made when needed, layouts read once each."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from . import layout
+from .layout import Layout
+from .model import Generation, HotReloadError
+from .plan import Plan, encode
+from .slot import Slot
+
+_REMEMBERED = 4
+"""Layouts: of the newest generation, of what most hosts run, and of what was undone."""
+
+
+class Carrier:
+    """Plans of one plugin. Remembers layouts by file name (a generation never changes), and what plans said."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._layouts: OrderedDict[str, Layout] = OrderedDict()
+        self._words: dict[tuple[str, str], str] = {}
+        self._next: Layout | None = None
+
+    def plans(self, data: bytes, origins: Mapping[str, int]) -> dict[str, Plan]:
+        """To a library that is not published yet, by the file name of the generation that each begins at.
+
+        ``origins``: with the bytes of state that a host of that generation has, for when its file is gone.
+        """
+        self._next = None
+        found: dict[str, Plan] = {}
+        for origin, size in origins.items():
+            self._next = self._next or layout.layout(data, self._slot.library)
+            found[origin] = self._plan(origin, size, self._next)
+        return found
+
+    def published(self, generation: Generation, plans: dict[str, Plan]) -> None:
+        """What ``plans`` read last has become a generation."""
+        name = os.path.basename(generation.path)
+        if self._next is not None:
+            self._remember(name, self._next)
+        for origin, plan in plans.items():
+            self._words[origin, name] = plan.words
+        for key in list(self._words)[:-64]:
+            del self._words[key]
+
+    def complete(self, generation: Generation, origin: str, size: int) -> None:
+        """See that there is a plan from ``origin``, which a host runs that nobody knew of when it was published."""
+        name = os.path.basename(generation.path)
+        if not origin or origin == name or self._slot.has_plan(generation, origin):
+            return
+        plan = self._plan(origin, size, self._layout(name))
+        self._slot.add_plan(generation, origin, encode(plan))
+        self._words[origin, name] = plan.words
+
+    def words(self, origin: str, generation: str) -> str:
+        """What was said of a step, "" when it was another session that planned it."""
+        return self._words.get((origin, generation), "")
+
+    def _plan(self, origin: str, size: int, target: Layout) -> Plan:
+        try:
+            return layout.plan(self._layout(origin), target)
+        except HotReloadError as error:
+            return layout.blind(size, target, f"{origin}: {error.what}")
+
+    def _layout(self, file: str) -> Layout:
+        if file not in self._layouts:
+            self._remember(file, layout.layout(self._slot.read_generation(file), file))
+        self._layouts.move_to_end(file)
+        return self._layouts[file]
+
+    def _remember(self, file: str, found: Layout) -> None:
+        self._layouts[file] = found
+        while len(self._layouts) > _REMEMBERED:
+            self._layouts.popitem(last=False)

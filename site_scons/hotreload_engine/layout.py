@@ -1,0 +1,867 @@
+"""Two libraries' debug information → the plan that carries a host's state from one to the other.
+
+Fields are matched by name, or by a hint in the source (HR_RENAMED). Whatever is not carried is said: a plan's words
+name every field that is new, gone or changed. What nobody can carry rightly is refused, never guessed.
+
+Values in, values out: touches no disk and no process.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .dwarf import (
+    Array,
+    Debug,
+    Enum,
+    Function,
+    Opaque,
+    Pointer,
+    Record,
+    Scalar,
+    Type,
+    Variable,
+    read,
+)
+from .mapped import Mapped
+from .plan import LOST, NONE, NONE64, POINTS_TO_CHANGED, Kind, Landmark, Operation, Plan, Program, Static
+
+HINTS = "hr_hints"
+"""Section of the strings that HR_RENAMED leaves: ``type.new=old``."""
+FRESH = "hr_fresh"
+"""Section of the variables that HR_FRESH keeps out of this."""
+_STATE = "hr_state_of_"
+"""HR_STATE leaves a pointer to the state's type under this name."""
+_DEEP = 64
+"""Types nested deeper than that are damaged bytes."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a plan needs to know of one library."""
+
+    debug: Debug
+    mapped: Mapped
+    plugin: str
+    """As in HR_STATE(plugin, …); "" when the library has none."""
+
+    @property
+    def state(self) -> Type | None:
+        """The type of the state, or None where it is not known."""
+        for variable in self.debug.variables:
+            if variable.name == _STATE + self.plugin and isinstance(pointer := variable.type(), Pointer):
+                return pointer.to()
+        return None
+
+    @property
+    def state_size(self) -> int:
+        """Bytes, as HR_STATE says (hr_plugin_info in hotreload.h); 0 when there is none."""
+        symbol = self.mapped.by_name.get(f"hr_plugin_{self.plugin}")
+        return int.from_bytes(self.mapped.read(symbol.address + 8, 8), "little") if symbol else 0
+
+    @property
+    def initial(self) -> int | None:
+        """Address of the object that a new state begins as; None: zeros."""
+        symbol = self.mapped.by_name.get(f"hr_plugin_{self.plugin}")
+        return self.mapped.pointer(symbol.address + 24) if symbol else None
+
+
+def layout(data: bytes, path: str) -> Layout:
+    """Read a library; ``path`` is only named. HotReloadError when its debug information is damaged."""
+    mapped = Mapped(data)
+    names = [name.removeprefix("hr_plugin_") for name in mapped.by_name if name.startswith("hr_plugin_")]
+    return Layout(read(data, path), mapped, names[0] if len(names) == 1 else "")
+
+
+def plan(old: Layout, new: Layout) -> Plan:
+    """How a host that runs ``old`` gets to ``new``. Never raises for what a user can write: it refuses."""
+    return _Maker(old, new).plan()
+
+
+def blind(old: int, new: Layout, why: str) -> Plan:
+    """Without types only a state of the same size (``old`` bytes) can be carried, as it is; and nothing else."""
+    size = new.state_size
+    if old != size and size:
+        return Plan(
+            old, size, refusal=f"the state's size changed, {old} to {size} bytes, and its fields are not known ({why})"
+        )
+    parts = [f"state: {old} bytes as they are"] if old else []
+    return Plan(old, size, keep=True, words=" · ".join([*parts, f"statics: begin anew ({why}; compile with -g)"]))
+
+
+class _Refusal(Exception):
+    """This cannot be carried over: where, why."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
+class _Field(NamedTuple):
+    """A member as it is reached from the outside: those of anonymous structs are their parent's."""
+
+    name: str
+    type: Type
+    bits_at: int
+    bits: int
+
+
+@dataclass
+class _Tally:
+    """What becomes of the fields of one object."""
+
+    kept: int = 0
+    moved: int = 0
+    notes: list[str] = field(default_factory=list)
+    """``1 widened (hp: short → int)`` is made of these: (kind, detail)."""
+    kinds: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, kind: str, detail: str) -> None:
+        details = self.kinds.setdefault(kind, [])
+        if detail not in details:
+            details.append(detail)
+
+    def words(self) -> str:
+        parts = [f"{self.kept} kept"] if self.kept else []
+        if self.moved:
+            parts.append(f"{self.moved} moved")
+        for kind in _KINDS:
+            details = self.kinds.get(kind, [])
+            if details:
+                shown = ", ".join(details[:4]) + (f", … {len(details) - 4} more" if len(details) > 4 else "")
+                parts.append(f"{len(details)} {kind} ({shown})")
+        return ", ".join(parts)
+
+
+_KINDS = (
+    "new", "gone", "renamed", "widened", "narrowed", "converted", "re-mapped", "grown", "shrunk", "replaced", "anew",
+)  # fmt: skip
+
+
+class _Maker:
+    def __init__(self, old: Layout, new: Layout) -> None:
+        self._old, self._new = old, new
+        self._programs: list[Program | None] = []
+        self._known: dict[tuple[int, int], int] = {}
+        self._alive: list[Type] = []
+        """Types whose id() is a key: they must not be freed meanwhile."""
+        self._tables: list[tuple[tuple[int, int], ...]] = []
+        self._texts: list[str] = []
+        self._hints = _hints(new.mapped)
+        self._keep = False
+        self._pointers = False
+        """Whether anything that is carried holds pointers."""
+        self._differences: dict[tuple[int, int], str | None] = {}
+
+    # --- the whole -------------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        old, new = self._old, self._new
+        sizes = old.state_size, new.state_size
+        for side, which in ((old, "the running code"), (new, "the new code")):
+            if side.debug.trouble:
+                return self._by_bytes(f"{which}: {side.debug.trouble}")
+        tally, state = _Tally(), NONE
+        try:
+            if any(sizes):
+                was, now = old.state, new.state
+                if was is None or now is None:
+                    return self._by_bytes("HR_STATE's type is not in the debug information")
+                for side, type_ in ((old, was), (new, now)):
+                    self._same_everywhere(side, type_)
+                if isinstance(was, Opaque) or isinstance(now, Opaque):
+                    return self._by_bytes(f"the type of the state is not in the debug information ({_why(was, now)})")
+                state = self._program("state", was, now, tally)
+                tally.kinds.get("new", [])[:] = [self._with_value(each, now) for each in tally.kinds.get("new", [])]
+            statics, words = self._statics()
+        except _Refusal as refusal:
+            return Plan(*sizes, refusal=f"{refusal.path}: {refusal.why}")
+        parts = [f"state: {tally.words() or 'empty'}"] if any(sizes) else []
+        parts += [f"statics: {words}"] if words else []
+        return Plan(
+            *sizes,
+            state,
+            tuple(program for program in self._programs if program is not None),
+            tuple(statics),
+            self._landmarks() if self._pointers else (),
+            tuple(self._tables),
+            tuple(self._texts),
+            self._keep,
+            "",
+            " · ".join(parts),
+        )
+
+    def _by_bytes(self, why: str) -> Plan:
+        return blind(self._old.state_size, self._new, why)
+
+    def _same_everywhere(self, side: Layout, type_: Type) -> None:
+        """Two translation units that see the state differently: an object is stale, or a macro changes the struct."""
+        if not isinstance(type_, Record) or not type_.name:
+            return
+        for name, definitions in side.debug.records.items():
+            if name.rpartition("::")[2] != type_.name:
+                continue
+            for each in definitions:
+                other = each()
+                comparable = isinstance(other, Record) and other.size and "::" not in name
+                if comparable and (difference := self._difference(other, type_, {})):
+                    raise _Refusal(
+                        "state",
+                        f"two source files see {type_.name} differently (at {_dotted(difference)}): "
+                        "an object is out of date, or a macro changes the struct",
+                    )
+
+    def _with_value(self, name: str, type_: Type) -> str:
+        """``vy = 0``: what a new field begins as, where that can be said in a word."""
+        at, found = 0, type_
+        for part in name.split("."):
+            member = next((f for f in _fields(found) if f.name == part), None) if isinstance(found, Record) else None
+            if member is None or member.bits or (isinstance(found, Record) and found.kind == "union"):
+                return name
+            at, found = at + member.bits_at // 8, member.type
+        initial = self._new.initial
+        data = self._new.mapped.read(initial + at, found.size) if initial else bytes(found.size)
+        value = _value(found, data)
+        return f"{name} = {value}" if value else name
+
+    # --- types -----------------------------------------------------------------------------------------------
+
+    def _program(self, path: str, old: Type, new: Type, tally: _Tally) -> int:
+        """The number of the program that turns an ``old`` into a ``new``."""
+        key = (id(old), id(new))
+        number = self._known.setdefault(key, len(self._programs))
+        if number == len(self._programs):
+            self._programs.append(None)
+            self._alive += [old, new]
+        operations: list[Operation] = []
+        if isinstance(old, Record) and isinstance(new, Record) and "union" not in (old.kind, new.kind):
+            self._record(operations, path, old, new, tally)
+        else:
+            self._convert(operations, path, "", old, new, 0, 0, 0, 0, tally)
+        name = old.name if isinstance(old, Record) else ""
+        merged = tuple(_merged(operations))
+        same = not tally.moved and not any(tally.kinds.values()) and old.size == new.size
+        if same and all(op.kind == Kind.COPY and op.from_ == op.to for op in merged):
+            merged = (Operation(Kind.COPY, 0, 0, a=old.size),)  # the gaps too: nothing new can lie in them
+        self._programs[number] = Program(name, old.size, new.size, merged)
+        return number
+
+    def _convert(
+        self, out: list[Operation], path: str, name: str, old: Type, new: Type,
+        from_: int, to: int, old_bits: int, new_bits: int, tally: _Tally,
+    ) -> None:  # fmt: skip
+        """Append what carries one object over. ``from_`` and ``to`` in bits; widths of bit-fields, or 0."""
+        title = name or path
+        if path.count(".") > _DEEP:
+            raise _Refusal(path, "it is nested too deeply")
+        if isinstance(old, Record) and isinstance(new, Record):
+            if old.kind == "union" or new.kind == "union":
+                self._union(out, path, name, old, new, from_, to, tally)
+            else:
+                self._nested(out, path, name, old, new, from_ // 8, to // 8, 1, tally)
+        elif isinstance(old, Array) and isinstance(new, Array):
+            self._array(out, path, name, old, new, from_, to, tally)
+        elif isinstance(old, Pointer) and isinstance(new, Pointer):
+            self._pointer(out, path, old, new, from_, to)
+            self._count(tally, from_, to)
+        elif isinstance(old, Scalar | Enum) and isinstance(new, Scalar | Enum):
+            self._number(out, title, old, new, from_, to, old_bits, new_bits, tally)
+        elif isinstance(old, Opaque) and isinstance(new, Opaque):
+            if old.name != new.name or old.size != new.size or not old.size:
+                raise _Refusal(path, _why(old, new))
+            out.append(Operation(Kind.COPY, from_ // 8, to // 8, a=old.size))
+            self._count(tally, from_, to)
+        else:
+            tally.note("replaced", f"{title}: {_spelt(old)} → {_spelt(new)}")
+
+    def _nested(
+        self, out: list[Operation], path: str, name: str, old: Type, new: Type, from_: int, to: int, times: int,
+        tally: _Tally,
+    ) -> None:  # fmt: skip
+        """Objects with a program of their own; a plain copy where that is all it does. Offsets in bytes."""
+        inner = _Tally()
+        number = self._program(path, old, new, inner)
+        program = self._programs[number]
+        if program is None:
+            raise _Refusal(path, "it contains itself")
+        if old.size == new.size and program.operations == (Operation(Kind.COPY, 0, 0, a=old.size),):
+            out.append(Operation(Kind.COPY, from_, to, a=old.size * times))
+        elif program.operations:
+            out.append(Operation(Kind.EACH, from_, to, times, old.size, new.size, a=number))
+        for kind, details in inner.kinds.items():
+            for detail in details:
+                tally.note(kind, f"{name}.{detail}" if name else detail)
+        if times == 1:
+            still = from_ == to
+            tally.kept += inner.kept if still else 0
+            tally.moved += inner.moved + (0 if still else inner.kept)
+
+    def _record(self, out: list[Operation], path: str, old: Record, new: Record, tally: _Tally) -> None:
+        for record in (old, new):
+            if record.obstacle:
+                raise _Refusal(path, f"{record.kind} {record.name} cannot be carried over: {record.obstacle}")
+        were = {each.name: each for each in _fields(old)}
+        for now in _fields(new):
+            was = were.pop(now.name, None)
+            hint = self._hints.get((new.name, now.name)) or self._hints.get((old.name, now.name))
+            if was is None and hint and hint in were:
+                was = were.pop(hint)
+                tally.note("renamed", f"{hint} → {now.name}")
+            if was is None and now.name.startswith("<"):
+                was = next((were.pop(key) for key in list(were) if _share(key, now.name)), None)
+            if was is None:
+                tally.note("new", now.name)
+                continue
+            self._convert(
+                out, f"{path}.{now.name}", now.name, was.type, now.type, was.bits_at, now.bits_at, was.bits, now.bits,
+                tally,
+            )  # fmt: skip
+        for gone in were.values():
+            tally.note("gone", gone.name)
+
+    def _union(
+        self, out: list[Operation], path: str, name: str, old: Record, new: Record, from_: int, to: int, tally: _Tally
+    ) -> None:
+        """Nobody knows which member counts: its bytes go over as they are, if they mean the same to all that stay."""
+        if old.kind != new.kind:
+            raise _Refusal(path, f"a {old.kind} became a {new.kind}")
+        were = {member.name: member for member in old.members}
+        for now in new.members:
+            was = were.pop(now.name, None)
+            if was is None:
+                tally.note("new", f"{name}.{now.name}" if name else now.name)
+                continue
+            difference = self._difference(was.type, now.type, {})
+            if difference is not None or (was.bits_at, was.bits) != (now.bits_at, now.bits):
+                raise _Refusal(
+                    f"{path}.{now.name}" if now.name else path,
+                    "a member of a union changed, and nobody knows which one counts",
+                )
+        for gone in were.values():
+            tally.note("gone", f"{name}.{gone.name}" if name else gone.name)
+        out.append(Operation(Kind.COPY, from_ // 8, to // 8, a=min(old.size, new.size)))
+        for at, pointer, where in _pointers_of(old):
+            if at // 8 + pointer.size <= new.size:
+                self._pointer(out, f"{path}{where}", pointer, pointer, from_ + at, to + at)
+        self._count(tally, from_, to)
+
+    def _array(
+        self, out: list[Operation], path: str, name: str, old: Array, new: Array, from_: int, to: int, tally: _Tally
+    ) -> None:
+        count = min(old.count, new.count)
+        if old.count != new.count:
+            kind = "grown" if new.count > old.count else "shrunk"
+            tally.note(kind, f"{name or path}: {old.count} → {new.count}")
+        if count:
+            inner = _Tally()
+            element: list[Operation] = []
+            if self._is_simple(old.of) and self._is_simple(new.of):
+                self._convert(element, f"{path}[]", f"{name}[]", old.of, new.of, 0, 0, 0, 0, inner)
+                element = [
+                    op._replace(from_=op.from_ + from_ // 8, to=op.to + to // 8, times=count, from_step=old.of.size,
+                                to_step=new.of.size)
+                    for op in element
+                ]  # fmt: skip
+            else:
+                self._nested(element, f"{path}[]", "", old.of, new.of, from_ // 8, to // 8, count, inner)
+            out.extend(element)
+            for kind, details in inner.kinds.items():
+                for detail in details:
+                    tally.note(kind, _within(detail, name))
+        if new.count < old.count and new.count and _is_text(old.of) and _is_text(new.of):
+            out.append(Operation(Kind.END, 0, to // 8 + new.count - 1))
+        self._count(tally, from_, to)
+
+    @staticmethod
+    def _is_simple(type_: Type) -> bool:
+        return isinstance(type_, Scalar | Enum | Pointer)
+
+    def _pointer(self, out: list[Operation], path: str, old: Pointer, new: Pointer, from_: int, to: int) -> None:
+        self._pointers = True
+        target_old, target_new = old.to(), new.to()
+        difference = self._difference(target_old, target_new, {})
+        flags, text = 0, len(self._texts)
+        if difference is not None:
+            flags = POINTS_TO_CHANGED
+            self._texts.append(f"{path}{difference}")
+        else:
+            self._texts.append(path)
+        for target in (target_old, target_new):
+            self._keep = self._keep or _may_point_home(target)
+        number = NONE
+        if isinstance(target_old, Record) and isinstance(target_new, Record) and target_old.size and target_new.size:
+            if (id(target_old), id(target_new)) not in self._known:
+                try:
+                    self._program(path, target_old, target_new, _Tally())
+                except _Refusal:
+                    self._programs[self._known[id(target_old), id(target_new)]] = Program("", 0, 0, ())
+            number = self._known[id(target_old), id(target_new)]
+        out.append(Operation(Kind.POINTER, from_ // 8, to // 8, a=flags, b=number, text=text))
+
+    def _number(
+        self, out: list[Operation], title: str, old: Scalar | Enum, new: Scalar | Enum,
+        from_: int, to: int, old_bits: int, new_bits: int, tally: _Tally,
+    ) -> None:  # fmt: skip
+        table, remapped = self._mapping(old, new)
+        if remapped:
+            tally.note("re-mapped", f"{title}: {remapped}")
+        before, after = _width(old, old_bits), _width(new, new_bits)
+        kinds = _kind_of(old), _kind_of(new)
+        if "other" in kinds and (old != new):
+            tally.note("replaced", f"{title}: {_spelt(old)} → {_spelt(new)}")
+            return
+        same = kinds[0] == kinds[1] and before == after
+        if old_bits or new_bits:
+            if "float" in kinds:
+                tally.note("replaced", f"{title}: {_spelt(old)} → {_spelt(new)}")
+                return
+            sign = [int(kind == "signed") << 31 for kind in kinds]
+            out.append(Operation(Kind.BITS, from_, to, a=before | sign[0], b=after | sign[1], table=table))
+        elif same and table == NONE:
+            out.append(Operation(Kind.COPY, from_ // 8, to // 8, a=old.size))
+        else:
+            numbers = [_NUMBERS.get((kind, type_.size)) for kind, type_ in zip(kinds, (old, new), strict=True)]
+            if numbers[0] is None or numbers[1] is None:
+                tally.note("replaced", f"{title}: {_spelt(old)} → {_spelt(new)}")
+                return
+            out.append(Operation(Kind.NUMBER, from_ // 8, to // 8, a=numbers[0], b=numbers[1], table=table))
+        if same or remapped:
+            if not remapped:
+                self._count(tally, from_, to)
+            return
+        change = f"{title}: {_spelt(old, old_bits)} → {_spelt(new, new_bits)}"
+        if kinds[0] != kinds[1] and "float" in kinds:
+            tally.note("converted", change)
+        elif after > before:
+            tally.note("widened", change)
+        elif after < before:
+            tally.note("narrowed", change)
+        else:
+            tally.note("converted", change)
+
+    def _mapping(self, old: Scalar | Enum, new: Scalar | Enum) -> tuple[int, str]:
+        """(table, what it says) from enumerators' old values to the new ones; NONE where values stay."""
+        if not isinstance(old, Enum) or not isinstance(new, Enum):
+            return NONE, ""
+        now = dict(new.values)
+        taken = set(now.values())
+        pairs: dict[int, int] = {}
+        changed: list[str] = []
+        for was, value in old.values:
+            name = self._renamed(old, new, was)
+            if value in pairs:
+                continue
+            if name in now:
+                pairs[value] = now[name]
+                if now[name] != value:
+                    changed.append(name)
+            elif value in taken and not any(other in now and number == value for other, number in old.values):
+                pairs[value] = LOST
+                changed.append(f"{was} is gone")
+        if not changed:
+            return NONE, ""
+        self._tables.append(tuple(sorted(pairs.items())))
+        return len(self._tables) - 1, ", ".join(changed[:4]) + (", …" if len(changed) > 4 else "")
+
+    def _renamed(self, old: Enum, new: Enum, name: str) -> str:
+        for (type_, now), was in self._hints.items():
+            if was == name and type_ in (old.name, new.name):
+                return now
+        return name
+
+    def _count(self, tally: _Tally, from_: int, to: int) -> None:
+        if from_ == to:
+            tally.kept += 1
+        else:
+            tally.moved += 1
+
+    # --- comparing -------------------------------------------------------------------------------------------
+
+    def _difference(self, old: Type, new: Type, met: dict[tuple[int, int], bool]) -> str | None:
+        """Where the two differ, as a path from them (``.chunks->tile``); None when memory of one is good for the other.
+
+        Follows pointers: what cannot be reached from here does not count.
+        """
+        key = (id(old), id(new))
+        if old is new or key in met:
+            return None
+        if key in self._differences:
+            return self._differences[key]
+        met[key] = True
+        found = self._differs(old, new, met)
+        if len(met) == 1 or found is not None:
+            self._alive += [old, new]
+            self._differences[key] = found
+        return found
+
+    def _differs(self, old: Type, new: Type, met: dict[tuple[int, int], bool]) -> str | None:
+        if isinstance(old, Record) and isinstance(new, Record):
+            if old.kind != new.kind and "union" in (old.kind, new.kind):
+                return ""
+            mine, theirs = list(_fields(old, unions=True)), list(_fields(new, unions=True))
+            for was, now in zip(mine, theirs, strict=False):
+                if (was.name, was.bits_at, was.bits) != (now.name, now.bits_at, now.bits):
+                    return f".{was.name}"
+                below = self._difference(was.type, now.type, met)
+                if below is not None:
+                    return f".{was.name}{below}"
+            if len(mine) != len(theirs):
+                longer = max(mine, theirs, key=len)
+                return f".{longer[min(len(mine), len(theirs))].name}"
+            return None if old.size == new.size else ""
+        if isinstance(old, Array) and isinstance(new, Array):
+            below = self._difference(old.of, new.of, met)
+            return f"[]{below}" if below is not None else None if old.count == new.count else "[]"
+        if isinstance(old, Pointer) and isinstance(new, Pointer):
+            below = self._difference(old.to(), new.to(), met)
+            return f"->{below.removeprefix('.')}" if below is not None else None
+        if isinstance(old, Enum) and isinstance(new, Enum):
+            now_values = dict(new.values)
+            moved = any(now_values.get(name, value) != value for name, value in old.values)
+            return "" if moved or (old.size, old.signed) != (new.size, new.signed) else None
+        if isinstance(old, Scalar | Enum) and isinstance(new, Scalar | Enum):
+            return None if (_kind_of(old), old.size) == (_kind_of(new), new.size) else ""
+        if isinstance(old, Function) and isinstance(new, Function):
+            return None
+        if isinstance(old, Opaque) or isinstance(new, Opaque):
+            return None  # declared only, on one side at least: code that does not see inside cannot see a change
+        return ""
+
+    # --- statics ---------------------------------------------------------------------------------------------
+
+    def _statics(self) -> tuple[list[Static], str]:
+        old, new = _variables(self._old), _variables(self._new)
+        found: list[Static] = []
+        tally = _Tally()
+        shielded = self._new.mapped.extent(FRESH)
+        for key, theirs in new.items():
+            mine = old.pop(key, [])
+            for was, now in _pairs(mine, theirs):
+                if now is None:
+                    tally.note("gone", was.title)  # type: ignore[union-attr]
+                elif shielded[0] <= now.address < shielded[0] + shielded[1]:
+                    tally.note("anew", f"{now.title}: HR_FRESH")
+                elif was is None:
+                    tally.note("new", now.title)
+                else:
+                    self._static(was, now, found, tally)
+        for gone in old.values():
+            for variable in gone:
+                tally.note("gone", variable.title)
+        return found, tally.words()
+
+    def _static(self, was: Variable, now: Variable, found: list[Static], tally: _Tally) -> None:
+        before, after = was.type(), now.type()
+        if isinstance(before, Opaque) or isinstance(after, Opaque) or not before.size or not after.size:
+            tally.note("anew", f"{now.title}: its type is not known")
+            return
+        edited = _initialiser(self._old.mapped, was, before, self._new.mapped, now, after)
+        if edited is not None:
+            tally.note("anew", f"{now.title}{edited}: its initialiser was edited")
+            return
+        inner = _Tally()
+        try:
+            program = self._program(now.title, before, after, inner)
+        except _Refusal as refusal:
+            tally.note("anew", f"{refusal.path}: {refusal.why}")
+            return
+        found.append(Static(was.address, now.address, program, now.title))
+        found += self._guard(was, now)
+        if any(inner.kinds.values()):
+            for kind, details in inner.kinds.items():
+                for detail in details:
+                    tally.note(kind, detail if isinstance(after, Scalar | Enum | Array) else f"{now.title}.{detail}")
+        else:
+            tally.kept += 1
+
+    def _guard(self, was: Variable, now: Variable) -> Iterator[Static]:
+        """The guard of a C++ function's static, without which its initialiser would run again (Itanium C++ ABI 2.8)."""
+        one, two = self._old.mapped.symbol_at(was.address), self._new.mapped.symbol_at(now.address)
+        if one is None or two is None or not one.name.startswith("_ZZ"):
+            return
+        guards = [
+            next((each for each in side.mapped.symbols if each.name == f"_ZGV{symbol.name[2:]}"), None)
+            for side, symbol in ((self._old, one), (self._new, two))
+        ]
+        if guards[0] and guards[1]:
+            self._programs.append(Program("", 8, 8, (Operation(Kind.COPY, 0, 0, a=8),)))
+            yield Static(guards[0].address, guards[1].address, len(self._programs) - 1, f"guard of {now.title}")
+
+    def _landmarks(self) -> tuple[Landmark, ...]:
+        """Functions by their names, variables by what they are matched with."""
+        old, new = self._old, self._new
+        found: dict[int, Landmark] = {}
+        names = {(symbol.file, symbol.name): symbol for symbol in new.mapped.symbols}
+        loose = {symbol.name: symbol for symbol in new.mapped.symbols}
+        for symbol in old.mapped.symbols:
+            match = names.get((symbol.file, symbol.name)) or loose.get(symbol.name)
+            if match is not None and match.is_function != symbol.is_function:
+                match = None
+            at = match.address if match else NONE64
+            size = min(symbol.size, match.size) if match and not symbol.is_function else symbol.size
+            found[symbol.address] = Landmark(symbol.address, max(size, 1), at, NONE, symbol.name)
+        theirs = _variables(new)
+        for key, mine in _variables(old).items():
+            for was, now in _pairs(mine, theirs.get(key, [])):
+                if was is not None and now is not None:
+                    before, after = was.type(), now.type()
+                    program = self._known.get((id(before), id(after)), NONE)
+                    size = before.size if program != NONE else min(before.size, after.size)
+                    found[was.address] = Landmark(was.address, max(size, 1), now.address, program, was.title)
+        return tuple(sorted(found.values()))
+
+
+# --- words and small questions ------------------------------------------------------------------------------
+
+
+def _fields(record: Record, unions: bool = False, at: int = 0) -> Iterator[_Field]:
+    """Members, those of anonymous structs in their parent's place; an anonymous union gets a name of its members'."""
+    for member in record.members:
+        if member.name or not isinstance(member.type, Record):
+            yield _Field(member.name, member.type, at + member.bits_at, member.bits)
+        elif member.type.kind == "union":
+            title = "<" + ", ".join(each.name for each in _fields(member.type)) + ">"
+            yield _Field(title, member.type, at + member.bits_at, 0)
+        else:
+            yield from _fields(member.type, unions, at + member.bits_at)
+
+
+def _share(one: str, other: str) -> bool:
+    """Whether two anonymous unions have a member's name in common."""
+    split = [set(name.strip("<>").split(", ")) for name in (one, other)]
+    return one.startswith("<") and bool(split[0] & split[1])
+
+
+def _pointers_of(type_: Type, at: int = 0, path: str = "") -> Iterator[tuple[int, Pointer, str]]:
+    """(offset in bits, pointer, path) of every pointer within an object."""
+    if isinstance(type_, Pointer):
+        yield at, type_, path
+    elif isinstance(type_, Record):
+        for member in type_.members:
+            yield from _pointers_of(member.type, at + member.bits_at, f"{path}.{member.name}" if member.name else path)
+    elif isinstance(type_, Array):
+        for index in range(min(type_.count, 4096)):
+            yield from _pointers_of(type_.of, at + index * type_.of.size * 8, f"{path}[]")
+
+
+def _may_point_home(type_: Type) -> bool:
+    """Whether memory of this type, which no plan looks into, may hold pointers into the library."""
+    met: set[int] = set()
+
+    def look(found: Type, depth: int) -> bool:
+        if id(found) in met or depth > _DEEP:
+            return False
+        met.add(id(found))
+        if isinstance(found, Record):
+            return any(inside(member.type, depth) for member in found.members)
+        if isinstance(found, Array):
+            return inside(found.of, depth)
+        if isinstance(found, Pointer):
+            return inside(found, depth)
+        return isinstance(found, Opaque) and found.name == "void"
+
+    def inside(found: Type, depth: int) -> bool:
+        if isinstance(found, Pointer):
+            target = found.to()
+            text = isinstance(target, Scalar) and target.size == 1
+            return text or isinstance(target, Function) or look(target, depth + 1)
+        return look(found, depth + 1)
+
+    return look(type_, 0)
+
+
+def _variables(side: Layout) -> dict[tuple[str, ...], list[Variable]]:
+    """What keeps a value in the library, by what it is known as."""
+    found: dict[tuple[str, ...], list[Variable]] = {}
+    met: set[int] = set()
+    for variable in side.debug.variables:
+        if variable.address in met or not side.mapped.is_variable(variable.address):
+            continue
+        met.add(variable.address)
+        names = tuple(part for part in variable.scope if not part.isdigit())
+        key = (*names, variable.name) if variable.external and not names else (variable.unit, *names, variable.name)
+        found.setdefault(key, []).append(variable)
+    return found
+
+
+def _pairs(mine: list[Variable], theirs: list[Variable]) -> Iterable[tuple[Variable | None, Variable | None]]:
+    """Statics of one name in one function: by their order where there are as many as before, else by their block."""
+    if len(mine) == len(theirs):
+        return list(zip(mine, theirs, strict=True))
+    blocks = {variable.scope: variable for variable in mine}
+    found: list[tuple[Variable | None, Variable | None]] = [(blocks.pop(now.scope, None), now) for now in theirs]
+    return found + [(was, None) for was in blocks.values()]
+
+
+def _initialiser(old: Mapped, was: Variable, before: Type, new: Mapped, now: Variable, after: Type) -> str | None:
+    """Whether the source gives the variable another value than before: what of it, in words; None: it does not."""
+    for path, one, two in _common(_Place(old, was.address * 8, 0), before, _Place(new, now.address * 8, 0), after, ""):
+        if one != two:
+            return f"{path} = {two}" if isinstance(two, str | float | int) and two != "" else path
+    return None
+
+
+class _Place(NamedTuple):
+    mapped: Mapped
+    bit: int
+    """Address in bits."""
+    bits: int
+    """Width of a bit-field; 0 for what is none."""
+
+    def at(self, bits: int, width: int = 0) -> _Place:
+        return _Place(self.mapped, self.bit + bits, width)
+
+    def value(self, type_: Type) -> object:
+        """What its initialiser says, comparable with another library's."""
+        address = self.bit // 8
+        if isinstance(type_, Pointer):
+            return self._target(address)
+        if self.bits:
+            data = int.from_bytes(self.mapped.read(address, 9), "little") >> self.bit % 8
+            return data & ((1 << self.bits) - 1)
+        data_ = self.mapped.read(address, type_.size)
+        return _as_number(_value(type_, data_)) if isinstance(type_, Scalar | Enum) else data_
+
+    def _target(self, address: int) -> object:
+        """What a pointer's initialiser means, whatever the addresses are."""
+        mapped = self.mapped
+        if address not in mapped.pointers:
+            return mapped.read(address, mapped.bits // 8)
+        symbol, addend = mapped.pointers[address]
+        if symbol:
+            return symbol, addend
+        if inside := mapped.symbol_at(addend):
+            return inside.name, addend - inside.address
+        return (mapped.read(addend, 256).split(b"\0")[0],)  # a string literal
+
+
+def _common(left: _Place, old: Type, right: _Place, new: Type, path: str) -> Iterator[tuple[str, object, object]]:
+    """(path, old value, new value) of what two objects have in common; long arrays of numbers as one value."""
+    if isinstance(old, Record) and isinstance(new, Record) and "union" not in (old.kind, new.kind):
+        were = {member.name: member for member in _fields(old)}
+        for now in _fields(new):
+            if was := were.get(now.name):
+                below = left.at(was.bits_at, was.bits), right.at(now.bits_at, now.bits)
+                yield from _common(below[0], was.type, below[1], now.type, f"{path}.{now.name}")
+    elif isinstance(old, Array) and isinstance(new, Array):
+        count = min(old.count, new.count)
+        if _spelt(old.of) == _spelt(new.of) and not any(True for _ in _pointers_of(old.of)):
+            yield path, left.value(Array(old.of, count)), right.value(Array(new.of, count))
+            return
+        for index in range(min(count, 4096)):
+            at, to = left.at(index * old.of.size * 8), right.at(index * new.of.size * 8)
+            yield from _common(at, old.of, to, new.of, f"{path}[{index}]")
+    elif type(old) is type(new) or (isinstance(old, Scalar | Enum) and isinstance(new, Scalar | Enum)):
+        yield path, left.value(old), right.value(new)
+
+
+def _hints(mapped: Mapped) -> dict[tuple[str, str], str]:
+    found = {}
+    for text in mapped.section(HINTS)[1].decode("utf-8", "replace").split("\0"):
+        new, _, old = text.partition("=")
+        type_, _, name = new.rpartition(".")
+        if type_ and name and old:
+            found[type_.removeprefix("struct ").removeprefix("enum ").strip(), name] = old.strip()
+    return found
+
+
+def _merged(operations: list[Operation]) -> Iterator[Operation]:
+    """Copies that follow each other in both objects without a gap become one: over a gap a field that went would be
+    carried into one that came."""
+    last: Operation | None = None
+    for op in operations:
+        single = op.kind == Kind.COPY and (op.times == 1 or op.from_step == op.to_step == op.a)
+        if single:
+            op = Operation(Kind.COPY, op.from_, op.to, a=op.a * op.times)
+            if last is not None and last.from_ + last.a == op.from_ and last.to + last.a == op.to:
+                last = last._replace(a=last.a + op.a)
+                continue
+        if last is not None:
+            yield last
+            last = None
+        if single:
+            last = op
+        else:
+            yield op
+    if last is not None:
+        yield last
+
+
+_NUMBERS = {
+    ("signed", 1): 0, ("signed", 2): 1, ("signed", 4): 2, ("signed", 8): 3,
+    ("unsigned", 1): 4, ("unsigned", 2): 5, ("unsigned", 4): 6, ("unsigned", 8): 7,
+    ("float", 4): 8, ("float", 8): 9, ("float", 16): 10, ("bool", 1): 11,
+}  # fmt: skip
+"""Kinds of numbers in the format."""
+
+
+def _kind_of(type_: Scalar | Enum) -> str:
+    if isinstance(type_, Enum):
+        return "signed" if type_.signed else "unsigned"
+    return type_.kind
+
+
+def _width(type_: Scalar | Enum, bits: int) -> int:
+    return bits or (1 if _kind_of(type_) == "bool" else type_.size * 8)
+
+
+def _is_text(type_: Type) -> bool:
+    return isinstance(type_, Scalar) and type_.size == 1 and "char" in type_.name
+
+
+def _within(detail: str, name: str) -> str:
+    return detail if not name or detail.startswith(name) else f"{name}[].{detail}"
+
+
+def _dotted(path: str) -> str:
+    return path.removeprefix(".") or "its size"
+
+
+def _why(*types: Type) -> str:
+    return next((type_.why for type_ in types if isinstance(type_, Opaque)), "its type changed")
+
+
+def _spelt(type_: Type, bits: int = 0) -> str:
+    width = f":{bits}" if bits else ""
+    if isinstance(type_, Scalar):
+        return type_.name + width
+    if isinstance(type_, Enum):
+        return f"enum {type_.name}".strip() + width
+    if isinstance(type_, Pointer):
+        return "pointer"
+    if isinstance(type_, Array):
+        return f"{_spelt(type_.of)}[{type_.count}]"
+    if isinstance(type_, Record):
+        return f"{type_.kind} {type_.name}".strip()
+    return "function" if isinstance(type_, Function) else type_.name or "?"
+
+
+def _value(type_: Type, data: bytes) -> str:
+    """A number, an enumerator or a text as a person writes it; "" for anything larger."""
+    if isinstance(type_, Enum):
+        number = int.from_bytes(data, "little", signed=type_.signed)
+        return next((name for name, value in type_.values if value == number), str(number))
+    if isinstance(type_, Scalar):
+        if type_.kind == "float" and type_.size in (4, 8):
+            return f"{struct.unpack('<f' if type_.size == 4 else '<d', data)[0]:.7g}"
+        if type_.kind in ("signed", "unsigned"):
+            return str(int.from_bytes(data, "little", signed=type_.kind == "signed"))
+        if type_.kind == "bool":
+            return "true" if any(data) else "false"
+        return data.hex()
+    if isinstance(type_, Array) and _is_text(type_.of):
+        text = data.split(b"\0")[0]
+        return '"' + text.decode("utf-8", "replace") + '"' if len(text) < 40 else ""
+    if isinstance(type_, Pointer):
+        return "NULL" if not any(data) else ""
+    return ""
+
+
+def _as_number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return {"true": 1.0, "false": 0.0}.get(text, text)

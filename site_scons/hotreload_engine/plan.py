@@ -1,0 +1,157 @@
+"""What a host does to carry its state from one generation to another: the plan, and its bytes on disk.
+
+``layout.py`` makes plans, ``src/hotreload.h`` carries them out. The file is written and read on the same machine, so
+its numbers are in that machine's order:
+
+    magic "HRPLAN1\\n" · CRC-32 of what follows · counts · programs · operations · statics · symbols · tables · strings
+
+A *program* turns one object of an old type into one of the new type: a list of operations on (old bytes, new bytes),
+which begin as the new generation's own defaults. Offsets are bytes from the object's beginning (bits for BITS).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+MAGIC = b"HRPLAN1\n"
+NONE = 0xFFFFFFFF
+"""No program, no table, no text."""
+
+
+class Kind(IntEnum):
+    """Of an operation; the numbers are the format's."""
+
+    COPY = 0
+    """``a`` bytes each."""
+    NUMBER = 1
+    """From number kind ``a`` to ``b``, clamped; with a table an enumeration, mapped by it."""
+    BITS = 2
+    """``a`` and ``b``: width | signed << 31. Offsets in bits."""
+    POINTER = 3
+    """``a``: flags, ``text``: the path, for a refusal."""
+    EACH = 4
+    """Program ``a`` for each element."""
+    END = 5
+    """A text that was cut gets its NUL at ``to``."""
+
+
+POINTS_TO_CHANGED = 1
+"""Flag of POINTER: the layout of what it points to has changed, so it must not point to memory that stays as it is."""
+
+
+class Operation(NamedTuple):
+    kind: Kind
+    from_: int
+    to: int
+    times: int = 1
+    from_step: int = 0
+    to_step: int = 0
+    a: int = 0
+    b: int = 0
+    table: int = NONE
+    text: int = NONE
+
+
+class Program(NamedTuple):
+    name: str
+    old_size: int
+    new_size: int
+    operations: tuple[Operation, ...]
+
+
+class Static(NamedTuple):
+    """A variable of the old library that goes on in the new one."""
+
+    old: int
+    new: int
+    program: int
+    title: str
+
+
+class Landmark(NamedTuple):
+    """Something of the old library that pointers may point to, and where it is in the new one."""
+
+    old: int
+    size: int
+    new: int
+    """NONE64 when the new library does not have it."""
+    program: int
+    title: str
+
+
+NONE64 = 0xFFFFFFFFFFFFFFFF
+LOST = -(2**63)
+"""In a table of an enumeration: its enumerator is gone and its number means another one now."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to get from one generation to another."""
+
+    old_state: int
+    """Bytes."""
+    new_state: int
+    state: int = NONE
+    """Program of the state; NONE: by its bytes, which have the same size."""
+    programs: tuple[Program, ...] = ()
+    statics: tuple[Static, ...] = ()
+    landmarks: tuple[Landmark, ...] = ()
+    """Sorted by ``old``."""
+    tables: tuple[tuple[tuple[int, int], ...], ...] = ()
+    """Of enumerations: (old value, new value or LOST)."""
+    texts: tuple[str, ...] = ()
+    keep: bool = False
+    """Memory that no plan sees may point into the old library: it must stay mapped."""
+    refusal: str = ""
+    """Not empty: this step must not be made, and why."""
+    words: str = ""
+    """What it does, for the user."""
+
+
+def encode(plan: Plan) -> bytes:
+    """The file's bytes."""
+    strings = bytearray(b"\0")
+    places: dict[str, int] = {"": 0}
+
+    def text(value: str) -> int:
+        if value not in places:
+            places[value] = len(strings)
+            strings.extend(value.encode("utf-8", "replace") + b"\0")
+        return places[value]
+
+    programs, operations = bytearray(), bytearray()
+    total = 0
+    texts = [text(value) for value in plan.texts]
+    tables = bytearray()
+    starts = []
+    for pairs in plan.tables:
+        starts.append(len(tables) // 16)
+        for pair in pairs:
+            tables += struct.pack("=qq", *pair)
+    for program in plan.programs:
+        programs += struct.pack(
+            "=QQIII4x", program.old_size, program.new_size, total, len(program.operations), text(program.name)
+        )
+        total += len(program.operations)
+        for op in program.operations:
+            table, entries = (starts[op.table], len(plan.tables[op.table])) if op.table != NONE else (0, 0)
+            operations += struct.pack(
+                "=QQIIIIIIIIII",
+                op.from_, op.to, op.kind, op.times, op.from_step, op.to_step, op.a, op.b, table, entries,
+                texts[op.text] if op.text != NONE else 0, 0,
+            )  # fmt: skip
+    statics = b"".join(struct.pack("=QQII", s.old, s.new, s.program, text(s.title)) for s in plan.statics)
+    landmarks = b"".join(
+        struct.pack("=QQQII", mark.old, mark.size, mark.new, mark.program, text(mark.title)) for mark in plan.landmarks
+    )
+    words, refusal = text(plan.words), text(plan.refusal)
+    head = struct.pack(
+        "=QQIIIIIIIIII", plan.old_state, plan.new_state, plan.state, int(plan.keep), words, refusal,
+        len(plan.programs), total, len(plan.statics), len(plan.landmarks), len(tables) // 16, len(strings),
+    )  # fmt: skip
+    body = head + bytes(programs) + bytes(operations) + statics + landmarks + bytes(tables) + bytes(strings)
+    return MAGIC + struct.pack("=II", zlib.crc32(body), len(body)) + body

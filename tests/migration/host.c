@@ -1,0 +1,40 @@
+/* A host that obeys: a command a line on standard input, answers on standard output, each ended by a line "ok". */
+#define HOTRELOAD_IMPLEMENTATION
+#include "hotreload.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "plug.h"
+
+HR_TABLE(plug, PLUG_FUNCTIONS)
+
+int main(int count, char **arguments)
+{
+    char line[64], text[65536];
+    hr_host *host;
+    hr_desc desc = HR_DESC(plug, count > 1 ? arguments[1] : NULL);
+    hr_result now = hr_open(&host, &desc);
+    int tries;
+    while (fgets(line, sizeof line, stdin)) {
+        if (strcmp(line, "set\n") == 0) {
+            plug.plug_set(now.state);
+        } else if (strcmp(line, "show\n") == 0) {
+            text[0] = '\0';
+            plug.plug_show(now.state, text, sizeof text);
+            printf("%s\n", text);
+        } else if (strcmp(line, "poll\n") == 0) { /* until there is news */
+            now = hr_poll(host);
+            for (tries = 0; tries < 30000 && !now.changed && !now.refused; tries++) {
+                hr_wait(host, 1);
+                now = hr_poll(host);
+            }
+            printf("%s %u %s\n", now.changed ? "changed" : now.refused ? "refused" : "nothing", now.generation,
+                   now.text);
+        }
+        printf("ok\n");
+        fflush(stdout);
+    }
+    hr_close(host);
+    return 0;
+}
