@@ -93,7 +93,6 @@ class Carried:
         self.process = subprocess.Popen(
             [program, self.library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.generations = 1
 
     def publish(self, data: bytes) -> Plan | None:
         """As the builder does; the plan from the newest generation before."""
@@ -105,6 +104,13 @@ class Carried:
         )
         self.carrier.published(generation, plans)
         return next(iter(plans.values()), None)
+
+    def publish_from_running(self, data: bytes) -> None:
+        """A host that refused what came between is carried from what it runs."""
+        running = self.slot.read_record(self.slot.records()[0])
+        plans = self.carrier.plans(data, {running.file: running.state_size})
+        self.slot.publish(elf.read(data, str(self.library)), data, lambda: {n: encode(p) for n, p in plans.items()})
+        self.process.send_signal(signal.SIGURG)
 
     def ask(self, command: str) -> str:
         assert self.process.stdin and self.process.stdout

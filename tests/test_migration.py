@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from migration_kit import Workshop, carried, source
+from migration_kit import Workshop, carried, plan_of, source
 
 
 class Case(NamedTuple):
@@ -119,7 +119,7 @@ POINTERS = [
     Case("to a nested struct whose first member moved", "typedef struct { int x; } in; typedef struct state { int a; in i; in *p; } state;", "typedef struct { int w; int x; } in; typedef struct state { int a; in i; in *p; } state;", "s->p = &s->i; s->i.x = 6;", '"%d %d", s->p == &s->i, s->p->x', "1 6"),
     Case("to an element of an array of structs that grew", "typedef struct { int x; } in; typedef struct state { in e[4]; in *p; } state;", "typedef struct { int w; int x; } in; typedef struct state { in *p; in e[4]; } state;", "s->p = &s->e[2]; s->e[2].x = 6;", '"%d %d", s->p == &s->e[2], s->p->x', "1 6"),
     Case("to a function", "int (*f)(int); int a;", "int a; int (*f)(int);", "s->f = twice; s->a = 1;", '"%d %d", s->f == twice, s->f(4)', "1 8", more="static int twice(int x) { return 2 * x; }\nint hr_unused(int x) { return twice(x); }"),
-    Case("to a variable", "int *p;", "int a; int *p;", "s->p = &spot; spot = 12;", '"%d %d", s->p == &spot, *s->p', "1 12", more="static int spot = 1;\nint hr_unused(void) { return spot; }"),
+    Case("to a variable", "int *p;", "int a; int *p;", "s->p = &spot; spot = 12;", '"%d %d", s->p == &spot, *s->p', "1 12", more="static int spot = 1;\nint hr_unused(void) { return spot++; }"),
     Case("into the middle of a table", "int *p;", "int a; int *p;", "s->p = &table[2]; table[2] = 5;", '"%d %d", (int)(s->p - table), *s->p', "2 5", more="int table[4];"),
     Case("to a string literal", "const char *t;", "int a; const char *t;", 's->t = "from the first";', '"%s", s->t', "from the first"),
     Case("to the heap, its type unchanged", "int *p;", "int a; int *p;", "s->p = (int *)malloc(4); *s->p = 31;", '"%d", *s->p', "31"),
@@ -154,3 +154,102 @@ def test_the_state_is_carried_over(workshop: Workshop, case: Case) -> None:
         if case.words:
             said_of = plan.words.split(" · ")[0].replace("short int", "short").replace("long int", "long")
             assert said_of == case.words.replace("short int", "short").replace("long int", "long")
+
+
+@pytest.fixture(scope="module", params=["gcc", "clang", "gcc -gdwarf-4", "clang -gdwarf-4"])
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Without optimisation: with it compilers make constants of statics, or take them apart."""
+    compiler, *flags = request.param.split()
+    yield Workshop(compiler, tmp_path_factory.mktemp("migration"), ("-g", *flags))
+
+
+# --- statics ------------------------------------------------------------------------------------------------
+
+STATICS = [
+    Case("kept", "int a;", "int a; int b;", "count = 5; s->a = 1;", '"%d %d", count, s->a', "5 1", "statics: 1 kept", more="static int count = 1;"),
+    Case("of a function", "int a;", "int a;", "step(); step();", '"%d", step()', "3", "statics: 1 kept", more="static int step(void) { static int calls; return ++calls; }"),
+    Case("two of one name in two functions", "int a;", "int a;", "one(); one(); two();", '"%d %d", one(), two()', "3 12", "statics: 2 kept", more="static int one(void) { static int n; return ++n; }\nstatic int two(void) { static int n = 10; return ++n; }"),
+    Case("an array and a struct", "int a;", "int a;", "table[3] = 4; last.y = 6;", '"%d %d", table[3], last.y', "4 6", "statics: 2 kept", more="static int table[8];\nstatic struct { int x, y; } last;"),
+    Case("a global", "int a;", "int a;", "total = 9;", '"%d", total', "9", "statics: 1 kept", more="int total;"),
+    Case("a pointer to another static", "int a;", "int a;", "at = &table[2]; table[2] = 3;", '"%d %d", (int)(at - table), *at', "2 3", "statics: 2 kept", more="static int table[4];\nstatic int *at;\nint hr_unused(void) { return (*at)++; }"),
+    Case("a pointer to a function", "int a;", "int a;", "hook = up;", '"%d", hook(1)', "101", "statics: 1 kept", more="static int up(int x) { return x + 100; }\nstatic int down(int x) { return x - 100; }\nstatic int (*hook)(int) = down;\nvoid hr_unused(int x) { hook = x ? up : down; }"),
+]  # fmt: skip
+EDITED = [
+    # what the source was, what it is, what the old code does, what the new code says, the plan's words
+    ("the initialiser edited", "static int speed = 3;", "static int speed = 4;", "speed = 9;", '"%d", speed', "4", "statics: 1 anew (speed = 4: its initialiser was edited)", "speed++"),
+    ("one field of the initialiser edited", "static struct { int x, y; } p = {1, 2};", "static struct { int x, y; } p = {1, 3};", "p.x = 9; p.y = 9;", '"%d %d", p.x, p.y', "1 3", "statics: 1 anew (p.y = 3: its initialiser was edited)", "p.x++; p.y++"),
+    ("a text's initialiser edited", 'static const char *greeting = "hello";', 'static const char *greeting = "hullo";', 'greeting = "changed";', '"%s", greeting', "hullo", "statics: 1 anew (greeting: its initialiser was edited)", 'greeting = greeting[0] ? "" : "x"'),
+    ("a text that stays", 'static const char *greeting = "hello";', 'static volatile int n = 4; static const char *greeting = "hello";', 'greeting = "changed";', '"%s %d", greeting, n', "changed 4", "statics: 1 kept, 1 new (n)", 'greeting = greeting[0] ? "" : "x"'),
+    ("a bit-field's initialiser edited", "static struct { unsigned a : 3, b : 3; } p = {1, 2};", "static struct { unsigned a : 3, b : 3; } p = {1, 5};", "p.a = 7; p.b = 7;", '"%d %d", p.a, p.b', "1 5", "statics: 1 anew (p.b = 5: its initialiser was edited)", "p.a++; p.b++"),
+    ("widened", "static short n = 3;", "static long n = 3;", "n = -9;", '"%ld", n', "-9", "statics: 1 widened (n: short → long)", "n++"),
+    ("a field added", "static struct { int x; } p;", "static struct { int w, x; } p;", "p.x = 9;", '"%d %d", p.w, p.x', "0 9", "statics: 1 new (p.w)", "p.x++"),
+    ("an array that grew", "static int t[2] = {1, 2};", "static int t[3] = {1, 2, 3};", "t[0] = 9;", '"%d %d %d", t[0], t[1], t[2]', "9 2 3", "statics: 1 grown (t: 2 → 3)", "t[0]++"),
+    ("one gone, one new", "static int before = 1;", "static int after = 2;", "before = 9;", '"%d", after', "2", "statics: 1 new (after), 1 gone (before)", None),
+    ("kept out of it", "static int n = 3;", "HR_FRESH static int n = 3;", "n = 9;", '"%d", n', "3", "statics: 1 anew (n: HR_FRESH)", "n++"),
+    ("moved to a struct", "static int n = 3;", "static struct { int n; } n;", "n = 9;", '"%d", n.n', "0", "statics: 1 replaced (n: int → struct)", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STATICS, ids=lambda case: case.name.replace(" ", "-"))
+def test_statics_keep_their_values(plain: Workshop, case: Case) -> None:
+    """Globals, statics and statics of functions go on with the value that they had."""
+    both = source(types(case.old), set_=case.set, show=case.show, more=case.more)
+    old, new = plain.library(both), plain.library(both.replace(types(case.old), types(case.new) + "\n\n"), "-DNEW")
+    with carried(plain.directory / f"p{next(_places)}", plain.host(), old) as host:
+        host.ask("set")
+        plan, said = host.reload(new)
+        assert said.startswith("changed 2"), (said, plan)
+        assert host.ask("show") == case.out
+        assert plan.words.split(" · ")[1] == case.words
+
+
+@pytest.mark.parametrize("case", EDITED, ids=lambda case: case[0].replace(" ", "-"))
+def test_statics_whose_declaration_was_edited(plain: Workshop, case: tuple[str, ...]) -> None:
+    """An edited initialiser counts, since that is why it was edited; types are converted; all of it is said."""
+    _, before, after, set_, show, out, words, use = case
+    uses = f"void hr_unused(void) {{ {use}; }}\n" if use else ""
+    old = plain.library(source("typedef struct { int a; } state;", set_=set_, more=before + "\n" + uses))
+    new = plain.library(source("typedef struct { int a; } state;", show=show, more=after + "\n" + uses))
+    with carried(plain.directory / f"p{next(_places)}", plain.host(), old) as host:
+        host.ask("set")
+        plan, said = host.reload(new)
+        assert said.startswith("changed 2"), (said, plan)
+        assert host.ask("show") == out
+        assert plan.words.split(" · ")[1].replace("short int", "short").replace("long int", "long") == words
+
+
+def test_statics_that_the_compiler_takes_apart_are_named(tmp_path: Path) -> None:
+    """clang -O2 keeps a static that is only ever 1 or 5 as one bit: nobody can carry it, and that is said."""
+    text = source(
+        "typedef struct { int a; } state;", set_="count = 5;", show='"%d", count', more="static int count = 1;"
+    )
+    library = Workshop("clang", tmp_path, ("-g", "-O2")).library(text)
+    words = plan_of(library, library).words
+    assert "statics: 1 anew (count: the compiler took it apart; -O0 or volatile keeps it whole)" in words
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+REFUSED = [
+    Case("memory of a type that changed", "struct item { int v; }; typedef struct state { struct item *first; } state;", "struct item { int w, v; }; typedef struct state { struct item *first; } state;", "s->first = (struct item *)calloc(1, sizeof *s->first);", '"%d", s->first->v', "state.first->v changed its layout"),
+    Case("far away", "struct tile { int v; }; struct chunk { struct tile *tile; }; struct world { struct chunk *chunks; }; typedef struct state { struct world *world; } state;", "struct tile { char k; int v; }; struct chunk { struct tile *tile; }; struct world { struct chunk *chunks; }; typedef struct state { struct world *world; } state;", "s->world = (struct world *)calloc(1, sizeof *s->world);", '"%p", (void *)s->world->chunks->tile', "state.world->chunks->tile->v changed its layout"),
+    Case("a member of a union that changed", "typedef struct state { union { int i; float f; } u; } state;", "typedef struct state { union { int i; double f; } u; } state;", "s->u.i = 1;", '"%d", s->u.i', "state.u.f: a member of a union changed"),
+    Case("a function that is gone", "int (*f)(int); int a;", "int (*f)(int); int b;", "s->f = thrice;", '"%d", s->b', "state.f points to something that the new code does not have: thrice", more="#ifndef NEW\nstatic int thrice(int x) { return 3 * x; }\nint hr_unused(int x) { return thrice(x); }\n#endif"),
+    Case("a field that is gone", "int *p; int a;", "int *p; int b;", "s->p = &s->a;", '"%d", s->b', "state.p points to a field of the state that is gone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name.replace(" ", "-"))
+def test_what_cannot_be_carried_is_refused(workshop: Workshop, case: Case) -> None:
+    """Old code and old state go on, the reason names the place, and the next generation that fits is taken."""
+    old = workshop.library(source(types(case.old), set_=case.set, show='"old %d", 1', more=case.more))
+    new = workshop.library(source(types(case.new), show=case.show, more=case.more), "-DNEW")
+    good = workshop.library(source(types(case.old), set_=case.set, show='"good %d", 2', more=case.more))
+    with carried(workshop.directory / f"p{next(_places)}", workshop.host(), old) as host:
+        host.ask("set")
+        _, said = host.reload(new)
+        assert said.startswith(f"refused 1 {case.out}"), said
+        assert host.ask("show") == "old 1"
+        host.publish_from_running(good)
+        assert host.ask("poll").startswith("changed 3")
+        assert host.ask("show") == "good 2"

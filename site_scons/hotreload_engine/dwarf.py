@@ -131,6 +131,8 @@ class Debug:
     """Every definition of a struct, union or class of this name, one a translation unit."""
     functions: dict[str, Callable[[], Function]] = field(repr=False)
     """Prototypes of the functions that others can call, by linker name."""
+    apart: frozenset[str] = frozenset()
+    """Titles of variables that the compiler took apart or put together differently: they have no address."""
     trouble: str = ""
     """Why it is not there, or only in part; "" when it is whole."""
 
@@ -200,6 +202,7 @@ _SDATA, _UDATA, _FLAG_PRESENT, _IMPLICIT, _INDIRECT, _REF_SIG8, _REF_ADDR, _ADDR
     0x0D, 0x0F, 0x19, 0x21, 0x16, 0x20, 0x10, 0x01, 0x0C,
 )  # fmt: skip
 _OP_ADDR, _OP_ADDRX, _OP_GNU_ADDRX, _OP_PLUS_UCONST, _OP_CONSTU = 0x03, 0xA1, 0xFB, 0x23, 0x10
+_OP_DEREF, _OP_DEREF_SIZE, _OP_PIECE = 0x06, 0x94, 0x93
 
 
 @dataclass(slots=True)
@@ -732,7 +735,7 @@ class _Sweep:
         if not isinstance(location, bytes):
             return  # optimised away, or in a register: no object to carry
         address = _address_of(unit, location)
-        if address is None:
+        if address is None and not _is_apart(unit, location):
             return
         origin = attributes
         where: tuple[str, ...] = scope
@@ -747,6 +750,9 @@ class _Sweep:
         name = origin.get(_LINKAGE_NAME) if _SPECIFICATION in attributes else None
         name = str(name or origin.get(_NAME, ""))
         if not name:
+            return
+        if address is None:
+            self._found.apart.add("::".join([*(part for part in where if not part.isdigit()), name]))
             return
         target = origin.get(_TYPE)
         self._found.variables.append(
@@ -776,6 +782,7 @@ _NOTED = frozenset({_VARIABLE, _TYPEDEF, *_SCOPES, _IMPORTED_UNIT})
 class _Found:
     def __init__(self) -> None:
         self.variables: list[Variable] = []
+        self.apart: set[str] = set()
         self.records: dict[str, list[Callable[[], Type]]] = {}
         self.functions: dict[str, Callable[[], Function]] = {}
 
@@ -808,7 +815,7 @@ def _read(data: bytes, path: str) -> Debug:
             if old
             else "it has no debug information"
         )
-        return Debug(path, (), (), {}, {}, why)
+        return Debug(path, (), (), {}, {}, frozenset(), why)
     reader = _Reader(sections, path)
     found = _Found()
     trouble = ""
@@ -822,6 +829,7 @@ def _read(data: bytes, path: str) -> Debug:
         tuple(found.variables),
         {name: tuple(types) for name, types in found.records.items()},
         found.functions,
+        frozenset(found.apart),
         trouble,
     )
 
@@ -875,6 +883,16 @@ def _address_of(unit: _Unit, expression: bytes) -> int | None:
         more, at = _uleb(expression, at + 1)
         address += more
     return address if at == len(expression) else None
+
+
+def _is_apart(unit: _Unit, expression: bytes) -> bool:
+    """Whether it is made of memory that has an address, in pieces or by a calculation; not one in a register."""
+    operation, at = expression[0] if expression else 0, 0
+    if operation == _OP_ADDR:
+        at = 1 + unit.address_size
+    elif operation in (_OP_ADDRX, _OP_GNU_ADDRX):
+        at = _uleb(expression, 1)[1]
+    return 0 < at < len(expression) and expression[at] in (_OP_DEREF, _OP_DEREF_SIZE, _OP_PIECE)
 
 
 def _offset_of(expression: bytes) -> int:

@@ -386,7 +386,7 @@ class _Maker:
         flags, text = 0, len(self._texts)
         if difference is not None:
             flags = POINTS_TO_CHANGED
-            self._texts.append(f"{path}{difference}")
+            self._texts.append(f"{path}->{difference.removeprefix('.')}")
         else:
             self._texts.append(path)
         for target in (target_old, target_new):
@@ -534,6 +534,7 @@ class _Maker:
 
     def _statics(self) -> tuple[list[Static], str]:
         old, new = _variables(self._old), _variables(self._new)
+        were_constant, are_constant = _variables(self._old, constant=True), _variables(self._new, constant=True)
         found: list[Static] = []
         tally = _Tally()
         shielded = self._new.mapped.extent(FRESH)
@@ -545,12 +546,21 @@ class _Maker:
                 elif shielded[0] <= now.address < shielded[0] + shielded[1]:
                     tally.note("anew", f"{now.title}: HR_FRESH")
                 elif was is None:
-                    tally.note("new", now.title)
+                    if key not in were_constant and now.title not in self._old.debug.apart:
+                        tally.note("new", now.title)
                 else:
                     self._static(was, now, found, tally)
-        for gone in old.values():
-            for variable in gone:
-                tally.note("gone", variable.title)
+        apart = self._old.debug.apart | self._new.debug.apart
+        for title in sorted(apart):
+            tally.note("anew", f"{title}: the compiler took it apart; -O0 or volatile keeps it whole")
+        for key, left in old.items():
+            for variable in left:
+                if variable.title in apart:
+                    continue
+                if key in are_constant:
+                    tally.note("anew", f"{variable.title}: nothing in the new code changes it")
+                else:
+                    tally.note("gone", variable.title)
         return found, tally.words()
 
     def _static(self, was: Variable, now: Variable, found: list[Static], tally: _Tally) -> None:
@@ -573,7 +583,8 @@ class _Maker:
         if any(inner.kinds.values()):
             for kind, details in inner.kinds.items():
                 for detail in details:
-                    tally.note(kind, detail if isinstance(after, Scalar | Enum | Array) else f"{now.title}.{detail}")
+                    own = detail.startswith((f"{now.title}:", f"{now.title}["))
+                    tally.note(kind, detail if own else f"{now.title}.{detail}")
         else:
             tally.kept += 1
 
@@ -673,12 +684,12 @@ def _may_point_home(type_: Type) -> bool:
     return look(type_, 0)
 
 
-def _variables(side: Layout) -> dict[tuple[str, ...], list[Variable]]:
-    """What keeps a value in the library, by what it is known as."""
+def _variables(side: Layout, constant: bool = False) -> dict[tuple[str, ...], list[Variable]]:
+    """What keeps a value in the library (or cannot change there), by what it is known as."""
     found: dict[tuple[str, ...], list[Variable]] = {}
     met: set[int] = set()
     for variable in side.debug.variables:
-        if variable.address in met or not side.mapped.is_variable(variable.address):
+        if variable.address in met or side.mapped.is_variable(variable.address) == constant:
             continue
         met.add(variable.address)
         names = tuple(part for part in variable.scope if not part.isdigit())
@@ -861,7 +872,9 @@ def _value(type_: Type, data: bytes) -> str:
 
 
 def _as_number(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return {"true": 1.0, "false": 0.0}.get(text, text)
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return {"true": 1, "false": 0}.get(text, text)
