@@ -1018,6 +1018,7 @@ static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
 #define HR__NESTING 64
 
 enum { HR__COPY, HR__NUMBER, HR__BITS, HR__POINTER, HR__EACH, HR__END_OF_TEXT };
+#define HR__BITS_OF(number) ((number) & 0x3FFFFFFFu)
 #define HR__TO_CHANGED 1u /* HR__POINTER: the layout of what it points to has changed */
 
 static int hr__note_image(struct dl_phdr_info *info, size_t size, void *argument)
@@ -1065,12 +1066,12 @@ static uint64_t hr__width(const hr__plan *plan, const hr__operation *operation, 
     switch (operation->kind) {
     case HR__COPY: return operation->a;
     case HR__NUMBER: return number < sizeof hr__number_sizes / sizeof *hr__number_sizes ? hr__number_sizes[number] : 0;
-    case HR__BITS: return (number & 0x7FFFFFFFu) > 64 ? 0 : (offset % 8 + (number & 0x7FFFFFFFu) + 7) / 8;
+    case HR__BITS: return HR__BITS_OF(number) > 64 ? 0 : (offset % 8 + HR__BITS_OF(number) + 7) / 8;
     case HR__POINTER: return sizeof(void *);
     case HR__EACH:
         if (operation->a >= plan->head->programs) return 0;
         return writes ? plan->programs[operation->a].new_size : plan->programs[operation->a].old_size;
-    case HR__END_OF_TEXT: return 1;
+    case HR__END_OF_TEXT: return writes ? operation->a : 1;
     default: return 0;
     }
 }
@@ -1373,7 +1374,7 @@ static void hr__write_bits(unsigned char *to, unsigned shift, unsigned width, ui
 
 static void hr__move_bits(hr__move *move, const hr__operation *operation, const unsigned char *from, unsigned char *to)
 {
-    const unsigned old_width = operation->a & 0x7FFFFFFFu, new_width = operation->b & 0x7FFFFFFFu;
+    const unsigned old_width = HR__BITS_OF(operation->a), new_width = HR__BITS_OF(operation->b);
     const uint64_t raw = hr__read_bits(from + operation->from / 8, operation->from % 8, old_width);
     hr__value value;
     memset(&value, 0, sizeof value);
@@ -1384,6 +1385,10 @@ static void hr__move_bits(hr__move *move, const hr__operation *operation, const 
         value.whole = (int64_t)(old_width < 64 && (raw >> (old_width - 1) & 1) ? raw | ~UINT64_C(0) << old_width : raw);
     }
     if (operation->pairs && !hr__by_name(move, operation, &value)) return;
+    if (operation->b >> 30 & 1) {
+        value.kind = HR__UNSIGNED;
+        value.natural = raw != 0;
+    }
     hr__write_bits(to + operation->to / 8, operation->to % 8, new_width,
                    hr__fit(move, value, new_width, (operation->b >> 31) != 0));
 }
@@ -1492,7 +1497,9 @@ static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from
             case HR__BITS: hr__move_bits(move, operation, source, target); break;
             case HR__POINTER: hr__move_pointer(move, operation, source, target); break;
             case HR__EACH: hr__apply(move, operation->a, source, target); break;
-            default: target[0] = '\0'; break;
+            default:
+                if (!memchr(target, '\0', operation->a)) target[operation->a - 1] = '\0';
+                break;
             }
             source += operation->from_step;
             target += operation->to_step;

@@ -198,7 +198,9 @@ STEPS: list[tuple[str, Edit, bool]] = [
 
 def copy_sources(project: Project, to: Path) -> None:
     """The tree without anything that was built."""
-    skipped = shutil.ignore_patterns("out", "*.o", "*.os", ".sconsign*", "events*", ".output*", "__pycache__", ".hotreload")
+    skipped = shutil.ignore_patterns(
+        "out", "*.o", "*.os", ".sconsign*", "events*", ".output*", "__pycache__", ".hotreload"
+    )
     shutil.copytree(project.root, to, symlinks=True, ignore=skipped)
 
 
@@ -206,9 +208,7 @@ def outputs(root: Path) -> dict[str, bytes]:
     """Every file that a build makes, by name; a log that grows with every command is left out."""
     found = [*(root / "out").rglob("*"), *root.glob("*/*.o")]
     return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in found
-        if path.is_file() and path.name != "shared.log"
+        str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file() and path.name != "shared.log"
     }
 
 

@@ -93,6 +93,7 @@ class Carried:
         self.process = subprocess.Popen(
             [program, self.library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        self.ask("")  # it has opened the first
 
     def publish(self, data: bytes) -> Plan | None:
         """As the builder does; the plan from the newest generation before."""
@@ -108,8 +109,14 @@ class Carried:
     def publish_from_running(self, data: bytes) -> None:
         """A host that refused what came between is carried from what it runs."""
         running = self.slot.read_record(self.slot.records()[0])
-        plans = self.carrier.plans(data, {running.file: running.state_size})
+        newest = self.slot.newest()
+        assert newest is not None
+        origins = {running.file: running.state_size, os.path.basename(newest.path): 0}
+        plans = self.carrier.plans(data, origins)
         self.slot.publish(elf.read(data, str(self.library)), data, lambda: {n: encode(p) for n, p in plans.items()})
+        self.signal()
+
+    def signal(self) -> None:
         self.process.send_signal(signal.SIGURG)
 
     def ask(self, command: str) -> str:
@@ -126,7 +133,7 @@ class Carried:
         """(the plan, what the host says of it)"""
         plan = self.publish(data)
         assert plan is not None
-        self.process.send_signal(signal.SIGURG)
+        self.signal()
         return plan, self.ask("poll")
 
     def close(self) -> None:

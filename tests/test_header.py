@@ -16,11 +16,7 @@ from runtime_kit import HERE, STRICT, compile_command, publish
 SOURCES = ROOT / "src"
 HELLO = SOURCES / "hello"
 HEADER = (SOURCES / "hotreload.h").read_text(encoding="utf-8")
-MATRIX = [
-    (compiler, standard)
-    for compiler in ("gcc", "clang")
-    for standard in ("c99", "c11", "c++11", "c++17")
-]
+MATRIX = [(compiler, standard) for compiler in ("gcc", "clang") for standard in ("c99", "c11", "c++11", "c++17")]
 
 
 def _run(*command: object) -> str:
@@ -114,7 +110,7 @@ def test_nothing_leaks_out_of_the_object(compiler: str, tmp_path: Path) -> None:
     nm = need("nm", "binutils")
     for source, wanted in (
         ("main.c", {"main", "hr_open", "hr_poll", "hr_wait", "hr_fd", "hr_status", "hr_close"}),
-        ("plug.c", {"plug_hello", "hr_plugin_plug"}),
+        ("plug.c", {"plug_hello", "hr_plugin_plug", "hr_state_of_plug"}),
     ):
         _run(*command, f"-I{SOURCES}", "-c", HELLO / source, "-o", tmp_path / "out.o")
         defined = {line.split()[-1] for line in _run(nm, "-g", "--defined-only", tmp_path / "out.o").splitlines()}

@@ -19,7 +19,13 @@ BUILD: dict[str, Any] = {
     "targets": [], "ok": True, "compiled": 0, "of": 14, "compile_ms": 0, "link_ms": 0, "output": "", "note": "", "why": [],
     "unchanged": False, "delivers": False, "fixed": False,
 }  # fmt: skip
-ERROR = {"what": "Error 1", "where": "a.o", "remedy": "mend it", "output": "a.c:1: no\n", "running": [{"pid": 7, "generation": 6}]}
+ERROR = {
+    "what": "Error 1",
+    "where": "a.o",
+    "remedy": "mend it",
+    "output": "a.c:1: no\n",
+    "running": [{"pid": 7, "generation": 6}],
+}
 
 CASES = [
     ("reload", RELOAD,

@@ -185,7 +185,9 @@ def test_without_a_compiler_it_says_so_before_anything_is_fetched(checkout: Chec
     (checkout.commands / "gcc").unlink()
     code, output = checkout.run("watch", "--hot-run")
     assert code == 1
-    assert output.startswith("sconsw: no C compiler was found (gcc, clang or cc)\n  install one (Debian: apt install gcc")
+    assert output.startswith(
+        "sconsw: no C compiler was found (gcc, clang or cc)\n  install one (Debian: apt install gcc"
+    )
     assert not checkout.venv.exists()
     script(checkout.commands / "clang", "exit 0")
     (checkout.commands / "python3").unlink()

@@ -49,7 +49,9 @@ def test_a_published_file_that_is_gone_or_cut_is_published_again(slot: Slot) -> 
     assert publish(slot, b"one") == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", b"hotreload-generation 1\nnumber 7\nsum 00000000\n", b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "damage", [b"", b"garbage", b"hotreload-generation 1\nnumber 7\nsum 00000000\n", b"\xff" * 4096]
+)
 def test_a_damaged_pointer_counts_as_none(slot: Slot, damage: bytes) -> None:
     """Numbers go on from the files that are there: a name is never used twice."""
     publish(slot, b"one")
@@ -111,13 +113,17 @@ def _publish_many(library: str, start: int) -> None:
 
 def test_two_publishers_at_once(slot: Slot) -> None:
     """No number and no name is used twice, and the pointer is whole."""
-    workers = [multiprocessing.get_context("spawn").Process(target=_publish_many, args=(slot.library, n)) for n in (0, 100)]
+    workers = [
+        multiprocessing.get_context("spawn").Process(target=_publish_many, args=(slot.library, n)) for n in (0, 100)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
-    numbers = sorted(int(name.split(".")[2].split("-")[0]) for name in os.listdir(slot.directory) if name.endswith(".so"))
+    numbers = sorted(
+        int(name.split(".")[2].split("-")[0]) for name in os.listdir(slot.directory) if name.endswith(".so")
+    )
     assert numbers == list(range(1, 81))
     newest = slot.newest()
     assert newest and newest.number == 80
@@ -131,7 +137,9 @@ def test_trouble_is_kept_until_the_next_good_build(slot: Slot) -> None:
     assert slot.trouble() == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 4096, b"hotreload-host 2\nsum 00000000\n", b"hotreload-host 1\npid x\nsum 0\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 4096, b"hotreload-host 2\nsum 00000000\n", b"hotreload-host 1\npid x\nsum 0\n"]
+)
 def test_what_is_no_record(data: bytes) -> None:
     """Garbage, other versions and wrong sums get one clear text."""
     with pytest.raises(HotReloadError) as error:

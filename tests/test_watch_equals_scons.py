@@ -57,7 +57,9 @@ def compare(made: Project, scratch: Path, what: str, *arguments: str) -> None:
         made.command("-Q", "-j2", *arguments), cwd=scratch, env=made.environment, check=True, capture_output=True
     )
     here, there = grown.outputs(made.root), grown.outputs(scratch)
-    extra = {name for name in set(here) - set(there) if "glob_" not in name}  # scons deletes no object that is not named
+    extra = {
+        name for name in set(here) - set(there) if "glob_" not in name
+    }  # scons deletes no object that is not named
     assert not extra and not set(there) - set(here), what
     different = [name for name in there if here[name] != there[name]]
     assert not different, f"after «{what}» these differ from a build from scratch: {different}"

@@ -140,7 +140,11 @@ def real_sed(path: Path, text: str) -> None:
 
 def real_vim(path: Path, text: str) -> None:
     vim = need("vim")
-    subprocess.run([vim, "-u", "NONE", "-es", "-c", f"%s/.*/{text.strip()}/", "-c", "wq", path], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [vim, "-u", "NONE", "-es", "-c", f"%s/.*/{text.strip()}/", "-c", "wq", path],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def real_vim_backup(path: Path, text: str) -> None:
@@ -187,7 +191,9 @@ def test_a_rename_is_one_set(place: Place) -> None:
 
 def test_a_time_is_a_change(place: Place) -> None:
     """touch -d changes nothing but the time: SCons's timestamp deciders want to know."""
-    assert [found.files for found in place.after(lambda: os.utime(place.root / "x.c", (5, 5)))] == [{str(place.root / "x.c")}]
+    assert [found.files for found in place.after(lambda: os.utime(place.root / "x.c", (5, 5)))] == [
+        {str(place.root / "x.c")}
+    ]
 
 
 def test_names_with_spaces_and_umlauts(place: Place) -> None:

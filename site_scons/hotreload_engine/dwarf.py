@@ -329,7 +329,9 @@ class _Unit:
             at += 8
         self.first = at
         self.table = reader.table(abbrevs, self.offset_size, self.address_size, self.version)
-        self._sizes = dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size) | {_ADDR: self.address_size}
+        self._sizes: dict[int, int] = (
+            dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size) | {_ADDR: self.address_size}
+        )
         if self.version < 3:
             self._sizes[_REF_ADDR] = self.address_size
         self.known: dict[int, Type] = {}
@@ -608,12 +610,15 @@ class _Unit:
             if offset not in self.reader.signatures:
                 return "?"
             unit, offset = self.reader.signatures[offset]
-        if unit is not self:
-            return str(unit.words((unit, offset), depth))
+        elsewhere = unit is not self
+        if elsewhere:
+            words: str = unit.words((unit, offset), depth)
+            return words
         abbrev, attributes, inside = self.entry(offset)
         if abbrev is None or depth > 20:
             return "?"
-        tag, name, target = abbrev.tag, str(attributes.get(_NAME, "")), attributes.get(_TYPE)
+        tag, target = abbrev.tag, attributes.get(_TYPE)
+        name = str(attributes.get(_NAME, ""))
         if tag in (_BASE, _UNSPECIFIED):
             return name
         if tag == _TYPEDEF:

@@ -173,7 +173,7 @@ class _Maker:
                 for side, type_ in ((old, was), (new, now)):
                     self._same_everywhere(side, type_)
                 if isinstance(was, Opaque) or isinstance(now, Opaque):
-                    return self._by_bytes(f"the type of the state is not in the debug information ({_why(was, now)})")
+                    raise _Refusal("state", f"{_why(was, now)} in the debug information (clang: -fstandalone-debug)")
                 state = self._program("state", was, now, tally)
                 tally.kinds.get("new", [])[:] = [self._with_value(each, now) for each in tally.kinds.get("new", [])]
             statics, words = self._statics()
@@ -372,7 +372,7 @@ class _Maker:
                 for detail in details:
                     tally.note(kind, _within(detail, name))
         if new.count < old.count and new.count and _is_text(old.of) and _is_text(new.of):
-            out.append(Operation(Kind.END, 0, to // 8 + new.count - 1))
+            out.append(Operation(Kind.END, 0, to // 8, a=new.count))
         self._count(tally, from_, to)
 
     @staticmethod
@@ -418,7 +418,7 @@ class _Maker:
             if "float" in kinds:
                 tally.note("replaced", f"{title}: {_spelt(old)} → {_spelt(new)}")
                 return
-            sign = [int(kind == "signed") << 31 for kind in kinds]
+            sign = [int(kind == "signed") << 31 | int(kind == "bool") << 30 for kind in kinds]
             out.append(Operation(Kind.BITS, from_, to, a=before | sign[0], b=after | sign[1], table=table))
         elif same and table == NONE:
             out.append(Operation(Kind.COPY, from_ // 8, to // 8, a=old.size))
@@ -820,7 +820,7 @@ def _width(type_: Scalar | Enum, bits: int) -> int:
 
 
 def _is_text(type_: Type) -> bool:
-    return isinstance(type_, Scalar) and type_.size == 1 and "char" in type_.name
+    return isinstance(type_, Scalar) and type_.size == 1 and type_.name == "char"
 
 
 def _within(detail: str, name: str) -> str:

@@ -30,13 +30,13 @@ class Kind(IntEnum):
     NUMBER = 1
     """From number kind ``a`` to ``b``, clamped; with a table an enumeration, mapped by it."""
     BITS = 2
-    """``a`` and ``b``: width | signed << 31. Offsets in bits."""
+    """``a`` and ``b``: width | truth value << 30 | signed << 31. Offsets in bits."""
     POINTER = 3
     """``a``: flags, ``text``: the path, for a refusal."""
     EACH = 4
     """Program ``a`` for each element."""
     END = 5
-    """A text that was cut gets its NUL at ``to``."""
+    """A text of ``a`` bytes that was cut gets a NUL, if it has none."""
 
 
 POINTS_TO_CHANGED = 1

@@ -159,7 +159,7 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
         parts.append(f"host {_ms(fields['host_ms'])}")
     if fields["save_to_reload_ms"] is not None:
         parts.append(f"{_ms(fields['save_to_reload_ms'])} from save")
-    told = [] if _ONLY_KEPT.fullmatch(fields["state"]) else [style("dim", "  " + fields["state"])]
+    told = [] if _ONLY_KEPT.fullmatch(fields.get("state", "")) else [style("dim", "  " + fields["state"])]
     return [" · ".join(parts), *told]
 
 

@@ -1,0 +1,253 @@
+"""What may stand in the way of carrying state over: C++, odd debug information, damage, hosts that come late."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import need
+from hotreload_engine import dwarf
+from hotreload_engine.plan import NONE, encode
+from migration_kit import Workshop, carried, plan_of, source
+
+_places = itertools.count()
+STATE = "typedef struct state { %s } state;"
+
+
+@pytest.fixture(scope="module", params=["gcc", "clang"])
+def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    yield Workshop(request.param, tmp_path_factory.mktemp("carrying"))
+
+
+@pytest.fixture(scope="module", params=["gcc", "clang"])
+def plus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    flags = ("-g", "-std=c++17", *(["-fno-gnu-unique"] if request.param == "gcc" else []))
+    yield Workshop(request.param, tmp_path_factory.mktemp("carrying"), flags, plusplus=True)
+
+
+def place(workshop: Workshop) -> Path:
+    return workshop.directory / f"p{next(_places)}"
+
+
+# --- C++ ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_struct_of_cxx(plus: Workshop) -> None:
+    """Plain old data in C++: bases, namespaces, enum classes and statics with guards are carried like C's."""
+    types = """
+namespace app {{ enum class Mode : unsigned char {{ {modes} }}; struct Base {{ int id; }}; }}
+struct state : app::Base {{ {fields} app::Mode mode; }};
+static int first() {{ return 7; }}
+int counted() {{ static int calls = first(); return ++calls; }}
+"""
+    old = types.format(modes="Run, Stop", fields="")
+    new = types.format(modes="Idle, Run, Stop", fields="double extra;")
+    one = plus.library(source(old, set_="s->id = 3; s->mode = app::Mode::Stop; counted();"))
+    two = plus.library(source(new, show='"%d %d %g %d", s->id, s->mode == app::Mode::Stop, s->extra, counted()'))
+    with carried(place(plus), plus.host(), one) as host:
+        host.ask("set")
+        plan, said = host.reload(two)
+        assert said.startswith("changed 2"), (said, plan.refusal)
+        assert host.ask("show") == "3 1 0 9"
+
+
+@pytest.mark.parametrize(
+    ("types", "why"),
+    [
+        ("struct state { virtual void f(); int a; }; void state::f() {}", "it has virtual functions"),
+        ("struct state { virtual void f() {} int a; };", "state"),
+        ("#include <string>\nstruct state { int a; std::string name; };", "name"),
+        ("struct held { ~held() {} int a; }; struct state { held h[2]; };", "h: it has a destructor"),
+        ("struct state { int a; int &b; };", "b: it is a reference"),
+        ("struct base { int a; }; struct state : virtual base { int b; state(); }; state::state() {}", "virtual"),
+    ],
+)
+def test_objects_with_a_life_of_their_own_are_refused(plus: Workshop, types: str, why: str) -> None:
+    """Bytes of what has virtual functions, destructors or references are not carried over, and the reason is given."""
+    use = "\nstate *hr_unused(state *s) { return s + 1; }"
+    library = plus.library(
+        source(
+            types + use,
+            more="void hr_more(state *s) { s->a = 1; }" if "int a; " in types and "held" not in types else "",
+        )
+    )
+    other = plus.library(
+        source(types.replace("state {", "state { int more;").replace("base { int b", "base { int more; int b") + use)
+    )
+    refusal = plan_of(library, other).refusal
+    assert refusal.startswith("state") and why in refusal
+
+
+def test_a_static_with_a_destructor_begins_anew(plus: Workshop) -> None:
+    """The old library's copy is destroyed with it, so its memory cannot be shared: it is named."""
+    text = source(
+        STATE % "int a;",
+        more="#include <vector>\nstatic std::vector<int> seen;\nint hr_unused() { seen.push_back(1); return seen[0]; }",
+    )
+    words = plan_of(plus.library(text), plus.library(text.replace("int a;", "int a, b;"))).words
+    assert "1 anew (seen" in words
+
+
+# --- debug information --------------------------------------------------------------------------------------
+
+
+def test_without_debug_information_bytes_go_over_if_their_number_is_the_same(workshop: Workshop) -> None:
+    """The state as it is, statics anew, and both are said; another size is refused with the reason."""
+    bare = Workshop(workshop.compiler, workshop.directory, ())
+    old = bare.library(source(STATE % "int a; int b;", set_="s->a = 4;"))
+    same = bare.library(source(STATE % "int a; int c;", show='"%d", s->a'))
+    other = bare.library(source(STATE % "int a;"))
+    with carried(place(workshop), workshop.host(), old) as host:
+        host.ask("set")
+        plan, said = host.reload(same)
+        assert said.startswith("changed 2") and host.ask("show") == "4"
+        assert "state: 8 bytes as they are · statics: begin anew" in plan.words and "no debug information" in plan.words
+        _, said = host.reload(other)
+        assert said.startswith("refused 2 the state's size changed, 8 to 4 bytes") and "no debug information" in said
+
+
+def test_split_debug_information_is_named(workshop: Workshop) -> None:
+    """-gsplit-dwarf leaves the types in another file: no migration, and that is why."""
+    split = Workshop(workshop.compiler, workshop.directory, ("-g", "-gsplit-dwarf"))
+    plan = plan_of(split.library(source(STATE % "int a;")), split.library(source(STATE % "int a; int b;")))
+    assert "-gsplit-dwarf" in plan.refusal
+
+
+def test_two_source_files_that_see_the_state_differently(workshop: Workshop) -> None:
+    """A stale object, or a macro that changes the struct: refused, with the type and the field."""
+    directory = workshop.directory / "two"
+    directory.mkdir(exist_ok=True)
+    (directory / "a.c").write_text(source(STATE % "int a; int b;"))
+    (directory / "b.c").write_text((STATE % "int b; int a;") + "\nint other(state *s) { return s->a; }\n")
+    out = directory / "two.so"
+    from migration_kit import HERE, ROOT
+
+    subprocess.run(
+        [need(workshop.compiler), "-g", "-fPIC", "-shared", f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", out, "a.c", "b.c"],
+        cwd=directory, check=True,
+    )  # fmt: skip
+    refusal = plan_of(workshop.library(source(STATE % "int a; int b;")), out.read_bytes()).refusal
+    assert "two source files see state differently (at a)" in refusal or "(at b)" in refusal
+
+
+def test_type_units(tmp_path: Path) -> None:
+    """-fdebug-types-section puts types into units of their own; they are found by their signature."""
+    for flags in (("-gdwarf-5",), ("-gdwarf-4",)):
+        shop = Workshop("gcc", tmp_path, ("-g", *flags, "-fdebug-types-section"))
+        old, new = (
+            shop.library(source(STATE % fields))
+            for fields in ("int a; struct { short x; } n;", "int c; struct { int x; } n; int a;")
+        )
+        assert plan_of(old, new).words == "state: 1 moved, 1 new (c = 0), 1 widened (n.x: short int → int)"
+
+
+def test_a_library_that_is_damaged_makes_no_traceback(workshop: Workshop) -> None:
+    """Whatever the bytes are, it is an error of ours with words, or a plan."""
+    from hotreload_engine.model import HotReloadError
+
+    data = bytearray(workshop.library(source(STATE % "int a; int b;")))
+    generator = random.Random(20261126)
+    begin = data.find(b"plug.c")
+    for _ in range(300):
+        broken = bytearray(data)
+        for _ in range(8):
+            broken[generator.randrange(begin % 4096, len(broken))] = generator.randrange(256)
+        try:
+            dwarf.read(bytes(broken), "broken.so")
+        except HotReloadError as error:
+            assert "damaged" in error.what and error.remedy
+
+
+# --- plans --------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_plan_is_refused(workshop: Workshop) -> None:
+    """Bytes changed at random, also with a right sum: refused or carried out, never a crash, and the host goes on."""
+    import struct
+    import zlib
+
+    old = workshop.library(
+        source(STATE % "int a; struct state *me; char t[8];", set_="s->a = 4; s->me = s;", show='"%d", s->a')
+    )
+    new = workshop.library(source(STATE % "int b; char t[4]; long a; struct state *me;", show='"%d", (int)s->a'))
+    good = encode(plan_of(old, new))
+    generator = random.Random(20261126)
+    flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if workshop.compiler == "gcc" else ()
+    with carried(place(workshop), workshop.host(*flags), old) as host:
+        host.ask("set")
+        running = host.slot.newest()
+        assert running is not None
+        for turn in range(40):
+            broken = bytearray(good)
+            for _ in range(generator.randrange(1, 4)):
+                broken[generator.randrange(16, len(broken))] = generator.choice(
+                    (0, 1, 2, 4, 255, generator.randrange(256))
+                )
+            if turn % 4:
+                broken[8:12] = struct.pack("=I", zlib.crc32(bytes(broken[16:])))
+            data = workshop.library(
+                source(STATE % "int b; char t[4]; long a; struct state *me;", show=f'"%d %d", (int)s->a, {turn}')
+            )
+            origin = host.slot.read_record(host.slot.records()[0]).file
+            from hotreload_engine import elf
+
+            host.slot.publish(elf.read(data, "x"), data, lambda origin=origin, broken=broken: {origin: bytes(broken)})
+            host.signal()
+            said = host.ask("poll")
+            if said.startswith("changed"):
+                break  # harmless damage; what it carried is not asked
+            assert said.startswith("refused 1"), said
+            assert host.ask("show") == "4"
+
+
+def test_a_host_that_polls_late_goes_by_the_plan_of_what_it_runs(workshop: Workshop) -> None:
+    """Two generations come before the safe point does: the second plan begins where the host is, not at the first."""
+    texts = [source(STATE % f"int n{i}; int a;", set_="s->a = 4;", show=f'"%d {i}", s->a') for i in range(4)]
+    with carried(place(workshop), workshop.host(), workshop.library(texts[0])) as host:
+        host.ask("set")
+        for text in texts[1:]:
+            host.publish_from_running(workshop.library(text))
+        assert host.ask("poll").startswith("changed")
+        while host.ask("show") != "4 3":
+            assert host.ask("poll").startswith("changed")
+
+
+def test_ten_generations_in_a_row(workshop: Workshop) -> None:
+    """A state that grows ten times loses nothing; a text of the first generation is still there at the end."""
+    fields = ["int a; const char *text;", *(f"int n{i};" for i in range(10))]
+    first = source(STATE % fields[0], set_='s->a = 1; s->text = "first";', show='"%d", s->a')
+    with carried(place(workshop), workshop.host(), workshop.library(first)) as host:
+        host.ask("set")
+        for count in range(1, 10):
+            body = " ".join(reversed(fields[: count + 1]))
+            _, said = host.reload(workshop.library(source(STATE % body, show='"%d %s", s->a, s->text')))
+            assert said.startswith(f"changed {count + 1}"), said
+        assert host.ask("show") == "1 first"
+
+
+def test_no_plan_no_change(workshop: Workshop) -> None:
+    """A generation of a builder that makes plans is not taken without one: statics would be lost and nobody told."""
+    old, new = (workshop.library(source(STATE % fields)) for fields in ("int a;", "int a; int b;"))
+    from hotreload_engine import elf
+
+    with carried(place(workshop), workshop.host(), old) as host:
+        host.slot.publish(elf.read(new, "x"), new, dict)
+        host.signal()
+        assert host.ask("poll").startswith("refused 1 no plan leads from generation 1 to 2: run scons reload")
+        running = host.slot.newest()
+        assert running is not None
+        host.carrier.complete(running, host.slot.read_record(host.slot.records()[0]).file, 4)
+        host.signal()
+        assert host.ask("poll").startswith("changed 2")
+
+
+def test_a_plan_without_anything_to_do_is_one_copy(workshop: Workshop) -> None:
+    """An edit of code alone costs the safe point one copy of the state."""
+    text = source(STATE % "int a; char c; double d; struct { short x; int y; } n[100];")
+    plan = plan_of(workshop.library(text), workshop.library(text + "int more;"))
+    assert plan.state != NONE and [op.kind.name for op in plan.programs[plan.state].operations] == ["COPY"]
