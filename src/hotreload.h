@@ -71,8 +71,8 @@
    OWNERSHIP
      The state belongs to the runtime: zeros, then the default of the first generation's HR_STATE_INIT, at an address
      that never changes from hr_open to hr_close. `text` of a result is valid until the next hr_ call on that host. The
-     table is yours, filled at the safe point. Generations N and N-1 stay mapped, N-2 is closed. hr_close frees the
-     state and leaves the code mapped, since pointers to it may be about.
+     table is yours, filled at the safe point. Generations N and N-1 stay mapped, N-2 is closed, unless the builder saw
+     that something may point into it for ever (a thread, a signal handler). hr_close frees the state and leaves the code mapped, since pointers to it may be about.
 
    RESULTS
      HR_RUNNING   the newest generation runs. A text of its own ("cannot register ...") says that no builder sees this
@@ -97,8 +97,11 @@
 
    LIMITS
      Linux, gcc or clang, ELF. A generation whose state has another size is refused. No thread may be left in code of
-     generation N-2 and nothing may point into it: stop threads before a reload, or do not start any in a plugin. A
-     library that the C library cannot unload (STB_GNU_UNIQUE symbols, -z nodelete) stays mapped, one more a reload.
+     generation N-2 and nothing may point into it. Where the plugin's own imports tell that something may (it starts
+     threads, sets signal handlers, makes pthread keys, ...) the builder marks it, and its generations stay mapped, one
+     more a reload; what other libraries keep of it (a callback registered with them) is yours to take back. The same
+     holds for what the C library cannot unload: STB_GNU_UNIQUE symbols, -z nodelete, thread_local objects with
+     destructors that a thread has used. Generations are opened in .hotreload/: that is $ORIGIN in their run path.
      RTLD_LAZY (desc.lazy) finds an undefined function only when it is called; then the process ends.
      Do not open and close the host's record yourself: that drops its lock (fcntl(2)).
 
@@ -411,9 +414,9 @@ typedef struct hr__generation {
     struct hr__generation *from; /* that the plan begins from; only compared, never followed */
     hr__plan plan;               /* bytes NULL: none */
     hr__image image;
-    int pinned;                  /* something may point into it: it stays mapped */
     char *refusal;               /* owned: why the safe point gave it back */
     unsigned number;
+    int keep; /* never unloaded: something outside may point into it */
     void *handle;
     double load_us;
     size_t state_size;
@@ -425,6 +428,7 @@ typedef struct hr__generation {
 typedef struct hr__pointer { /* what libX.so.newest says */
     unsigned number;
     unsigned long long size;
+    int keep;
     char file[NAME_MAX + 1];
     int planned; /* its builder makes plans: without one there is no way to it */
 } hr__pointer;
@@ -726,6 +730,7 @@ static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *rea
         hr__field(text, "number", value, sizeof value) &&
         (pointer->number = (unsigned)hr__number(value, UINT_MAX)) > 0) {
         pointer->planned = hr__field(text, "plans", value, sizeof value) && strcmp(value, "yes") == 0;
+        pointer->keep = hr__field(text, "keep", value, sizeof value) && strcmp(value, "0") != 0;
         return 1;
     }
     hr__say(reason, "%s is damaged or of another version of hotreload%s%s: build again to replace it", path,
@@ -1450,7 +1455,7 @@ static uintptr_t hr__new_home(hr__move *move, const hr__operation *operation, ui
         hr__refuse(move, operation, "points into the old code, to something without a name", "");
         return 0;
     }
-    move->old->pinned = 1; /* a string literal, say */
+    move->old->keep = 1; /* a string literal, say */
     return address;
 }
 
@@ -1535,7 +1540,7 @@ static int hr__migrate(hr_host *host, hr__generation *generation, char *reason)
     }
     memcpy(host->state, plan->state, new_size);
     if (old_size > new_size) memset((unsigned char *)host->state + new_size, 0, old_size - new_size);
-    if (plan->head->keep) move.old->pinned = 1;
+    if (plan->head->keep) move.old->keep = 1;
     hr__store(host->lost, move.lost);
     return 1;
 }
@@ -1560,10 +1565,8 @@ static void hr__forget(hr__generation *generation)
 /* dlclose returns 0 always; RTLD_NOLOAD tells whether the library has really gone (dlopen(3)). */
 static void hr__unload(hr_host *host, hr__generation *generation)
 {
-    if (!generation->pinned) {
-        dlclose(generation->handle);
-        if (!hr__is_mapped(generation->path)) host->kept--;
-    }
+    if (!generation->keep) dlclose(generation->handle);
+    if (!hr__is_mapped(generation->path)) host->kept--;
     hr__forget(generation);
 }
 
@@ -1627,6 +1630,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
     }
     generation->functions = (void **)(generation + 1);
     generation->number = pointer->number;
+    generation->keep = pointer->keep;
     snprintf(name, sizeof name, "/%s", pointer->file);
     if (!hr__join(generation->path, host->directory, name)) {
         hr__say(reason, "the path of %s is too long: build into a directory with a shorter one", pointer->file);

@@ -32,11 +32,13 @@ IMPORTS: dict[str, set[str]] = {
     "mapped": set(),
     "dwarf": {"model"},
     "layout": {"dwarf", "mapped", "plan"},
-    "verify": {"model"},
+    "preflight": {"model"},
+    "verify": {"model", "preflight"},
+    "loader": {"model"},
     "slot": {"model"},
     "carry": {"model", "layout", "plan", "slot"},
     "hosts": {"model", "slot"},
-    "deliver": {"model", "journal", "elf", "verify", "slot", "carry", "plan", "hosts"},
+    "deliver": {"model", "journal", "elf", "verify", "loader", "slot", "carry", "plan", "hosts"},
     "once": {"model", "journal", "deliver", "slot", "hosts"},
     "runner": {"model"},
     "relaunch": {"model"},
@@ -52,7 +54,7 @@ FOR_TYPES_ONLY: set[tuple[str, str]] = set()
 SCONS = {"scons_internals", "audit", "expansions", "tool"}
 """Who may import SCons."""
 
-PURE = {"model", "elf", "plan", "mapped", "dwarf", "layout", "verify"}
+PURE = {"model", "elf", "plan", "mapped", "dwarf", "layout", "preflight", "verify"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

@@ -11,7 +11,7 @@ import pytest
 from elf_kit import PLUGIN, build, library, read
 from harness import need
 from hotreload_engine import elf, verify
-from hotreload_engine.model import Finding, Image, Verdict
+from hotreload_engine.model import Company, Finding, Image, Verdict
 
 FUNCTIONS = ["plug_hello", "plug_bye"]
 HOST = "#include <dlfcn.h>\nint main(void) { return dlopen(0, RTLD_NOW) == 0; }\n"
@@ -28,12 +28,18 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="module")
-def libc() -> frozenset[str]:
-    """What the C library and the loader that this process has mapped define."""
+def libc() -> tuple[Image, ...]:
+    """The C library and the loader that this process has mapped."""
     words = Path("/proc/self/maps").read_text(encoding="utf-8").split()
     files = {word for word in words if ".so" in word and word.startswith("/")}
     system = [path for path in files if Path(path).name.startswith(("libc.", "libc-", "ld-"))]
-    return frozenset().union(*(read(Path(path)).exports for path in system))
+    return tuple(read(Path(path)) for path in system)
+
+
+def among(image: Image, *others: Image, runs: bool = True) -> list[Company]:
+    """A host in which ``image`` finds the others."""
+    undefined = (image.imports - image.exports).difference(*(other.exports for other in others))
+    return [Company("/project/main", runs, others, undefined=undefined)]
 
 
 def only(verdict: Verdict) -> Finding:
@@ -48,11 +54,11 @@ def only(verdict: Verdict) -> Finding:
 # --- a library that is fine ---------------------------------------------------------------------------------
 
 
-def test_a_good_library_has_no_findings(tmp_path: Path, compiler: str, host: Image, libc: frozenset[str]) -> None:
+def test_a_good_library_has_no_findings(tmp_path: Path, compiler: str, host: Image, libc: tuple[Image, ...]) -> None:
     """Everything that can be checked is checked, and there is nothing to say: gcc's and clang's output, stripped too."""
     for flags in ((), ("-s",), ("-O2", "-Wl,-soname,libplug.so.1")):
         image = read(library(tmp_path, "libplug.so", PLUGIN, *flags, compiler=compiler))
-        assert verify.plugin(image, FUNCTIONS, host, libc) == Verdict()
+        assert verify.plugin(image, FUNCTIONS, host, among(image, host, *libc)) == Verdict()
         assert verify.plugin(image, FUNCTIONS) == Verdict()
 
 
@@ -139,11 +145,11 @@ def test_cpp_without_c_linkage_is_recognised(tmp_path: Path) -> None:
     assert 'extern "C"' in finding.remedy
 
 
-def test_a_function_that_the_library_only_uses_is_said_once(tmp_path: Path, libc: frozenset[str]) -> None:
+def test_a_function_that_the_library_only_uses_is_said_once(tmp_path: Path, libc: tuple[Image, ...]) -> None:
     """Its source file is not linked: one finding, not a second one for the undefined symbol."""
     source = "void plug_bye(void); void plug_hello(void) { plug_bye(); }\n"
     image = read(library(tmp_path, "libplug.so", source))
-    assert "but uses it" in only(verify.plugin(image, FUNCTIONS, None, libc)).what
+    assert "but uses it" in only(verify.plugin(image, FUNCTIONS, None, among(image, *libc))).what
 
 
 # --- undefined symbols --------------------------------------------------------------------------------------
@@ -152,42 +158,52 @@ LOOSE = PLUGIN + "\nextern int nowhere_at_all(void); int plug_loose(void) { retu
 
 
 def test_a_symbol_that_nobody_defines_is_refused(
-    tmp_path: Path, compiler: str, host: Image, libc: frozenset[str]
+    tmp_path: Path, compiler: str, host: Image, libc: tuple[Image, ...]
 ) -> None:
     """With RTLD_NOW the host's dlopen would fail; with RTLD_LAZY the host itself would, later."""
     image = read(library(tmp_path, "libplug.so", LOOSE, compiler=compiler))
-    finding = only(verify.plugin(image, FUNCTIONS, host, libc))
+    finding = only(verify.plugin(image, FUNCTIONS, host, among(image, host, *libc)))
     assert "nowhere_at_all" in finding.what
     assert "-rdynamic" in finding.remedy
 
 
-def test_a_symbol_that_the_host_exports_is_fine(tmp_path: Path, libc: frozenset[str]) -> None:
+def test_a_symbol_that_the_host_exports_is_fine(tmp_path: Path, libc: tuple[Image, ...]) -> None:
     """-rdynamic makes the difference, in the library of the host as in the verdict."""
     source = HOST + "int nowhere_at_all(void) { return 1; }\n"
     image = read(library(tmp_path, "libplug.so", LOOSE))
     open_host = read(build(tmp_path, "open", source, "-ldl", "-rdynamic"))
     closed_host = read(build(tmp_path, "closed", source, "-ldl"))
-    assert verify.plugin(image, FUNCTIONS, open_host, libc | open_host.exports) == Verdict()
-    assert not verify.plugin(image, FUNCTIONS, closed_host, libc | closed_host.exports).ok
+    assert verify.plugin(image, FUNCTIONS, open_host, among(image, *libc, open_host)) == Verdict()
+    assert not verify.plugin(image, FUNCTIONS, closed_host, among(image, *libc, closed_host)).ok
 
 
 def test_nothing_is_said_of_symbols_when_nobody_knows_what_is_available(tmp_path: Path) -> None:
-    """No host runs, or one brings libraries that are not loaded yet."""
-    assert verify.plugin(read(library(tmp_path, "libplug.so", LOOSE)), FUNCTIONS, None, None) == Verdict()
+    """No host is known, or one whose libraries are not all found."""
+    image = read(library(tmp_path, "libplug.so", LOOSE))
+    assert verify.plugin(image, FUNCTIONS) == Verdict()
+    assert verify.plugin(image, FUNCTIONS, None, [Company("/project/main", True)]) == Verdict()
+
+
+def test_a_symbol_that_a_program_will_lack_is_a_warning(tmp_path: Path, host: Image, libc: tuple[Image, ...]) -> None:
+    """While it does not run, it may still get it from somewhere: LD_PRELOAD, a library that it opens by itself."""
+    image = read(library(tmp_path, "libplug.so", LOOSE))
+    verdict = verify.plugin(image, FUNCTIONS, host, among(image, host, *libc, runs=False))
+    assert verdict.ok
+    assert [finding.severity for finding in verdict.findings] == ["warning"]
 
 
 def test_weak_and_versioned_names_are_nobodys_fault(good: Image) -> None:
     """A weak reference may stay open; a version within a name is the loader's business."""
     image = replace(good, imports=frozenset({"old_name@LIB_1.0", "other@@LIB_2"}))
     assert "perhaps" not in good.imports
-    assert verify.plugin(image, FUNCTIONS, None, frozenset()) == Verdict()
+    assert verify.plugin(image, FUNCTIONS, None, among(image)) == Verdict()
 
 
-def test_all_findings_come_at_once(tmp_path: Path, libc: frozenset[str]) -> None:
+def test_all_findings_come_at_once(tmp_path: Path, libc: tuple[Image, ...]) -> None:
     """Wrong machine, two missing functions, two undefined symbols: five findings, each with its remedy, in this order."""
     source = "int no1(void), no2(void); int plug_helo(void) { return no1() + no2(); }\n"
     image = replace(read(library(tmp_path, "libplug.so", source)), machine="EM_AARCH64")
-    verdict = verify.plugin(image, FUNCTIONS, None, libc, ("EM_X86_64", 64))
+    verdict = verify.plugin(image, FUNCTIONS, None, among(image, *libc), ("EM_X86_64", 64))
     assert not verdict.ok
     assert all(finding.remedy and finding.where and finding.severity == "error" for finding in verdict.findings)
     words = ["aarch64", "plug_hello", "plug_bye", "no1", "no2"]

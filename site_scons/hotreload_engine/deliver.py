@@ -11,13 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from . import elf, hosts, verify
+from . import elf, hosts, loader, verify
 from .carry import Carrier
 from .journal import Journal
-from .model import Ack, Build, Finding, Generation, Host, HotReloadError, Image, Plugin, Verdict
+from .model import Ack, Build, Company, Finding, Generation, Host, HotReloadError, Image, Plugin, Verdict
 from .plan import Plan, encode
 from .slot import Slot
 
@@ -53,6 +54,7 @@ class Delivery:
         self._pending: list[_Pending] = []
         self._known: dict[int, Host] = {}
         self._notes: set[str] = set()
+        self._warned: frozenset[tuple[str, str]] = frozenset()
 
     # --- publishing ------------------------------------------------------------------------------------------
 
@@ -69,18 +71,16 @@ class Delivery:
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
             plans = self._plans(image, data, running, previous) if verdict.ok else {}
-            verdict = Verdict(verdict.findings + _dead_ends(running, plans, image.path))
+            verdict = replace(verdict, findings=verdict.findings + _dead_ends(running, plans, image.path))
             checked = time.perf_counter()
-            findings = [
-                {"what": f.what, "where": f.where, "remedy": f.remedy, "severity": f.severity} for f in verdict.findings
-            ]
+            findings = self._told(verdict.findings)
             if not verdict.ok:
                 self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
-                self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in verdict.findings))
+                errors = [f for f in verdict.findings if f.severity == "error"]
+                self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in errors))
                 return None
-            generation = self.slot.publish(
-                image, data, lambda: {origin: encode(plan) for origin, plan in plans.items()}
-            )
+            encoded = partial(_encoded, plans)
+            generation = self.slot.publish(image, data, encoded, keep=verdict.keep)
             self._carrier.published(generation, plans)
         except HotReloadError as error:
             self.refuse(error)
@@ -113,12 +113,12 @@ class Delivery:
             image,
             sorted(functions),
             program,
-            self._available(image, running),
+            self._companies(image, running, program),
             machine=(ours.machine, ours.bits) if ours else None,
         )
         if program is not None:
             linked = verify.host(program, [image])
-            return Verdict(verdict.findings + linked.findings)
+            return replace(verdict, findings=verdict.findings + linked.findings)
         return verdict
 
     def _plans(self, image: Image, data: bytes, running: list[Host], previous: Generation | None) -> dict[str, Plan]:
@@ -130,20 +130,39 @@ class Delivery:
             origins.setdefault(os.path.basename(previous.path), 0)
         return self._carrier.plans(data, origins)
 
-    def _available(self, image: Image, running: list[Host]) -> frozenset[str] | None:
-        """Names that running hosts can give to the library, from the files that they have mapped.
+    def _companies(self, image: Image, running: list[Host], program: Image | None) -> list[Company]:
+        """What the library finds in each running host, by the files that it has mapped; else in ``program``."""
 
-        None when it cannot be told: no host runs, or the library brings libraries that are not loaded yet.
-        """
-        names: frozenset[str] | None = None
+        def company(found: Image, loaded: list[Image] | None, library_path: str) -> Company:
+            library, place = self.plugin.library, self.slot.directory
+            return loader.company(image, library, place, found, loaded, library_path, self._files.image)
+
+        companies = []
         for host in running:
             mapped = [path for path in hosts.mapped_files(host.pid) if not self.slot.holds(path)]
-            loaded = {os.path.basename(path) for path in mapped}
-            if not mapped or not loaded.issuperset(image.needed):
-                return None
-            exports = frozenset().union(*(found.exports for path in mapped if (found := self._files.image(path))))
-            names = exports if names is None else names & exports
-        return names
+            images = {path: found for path in mapped if (found := self._files.image(path))}
+            if host.executable in images:
+                executable = images.pop(host.executable)
+                library_path = hosts.environment(host.pid).get("LD_LIBRARY_PATH", "")
+                companies.append(company(executable, list(images.values()), library_path))
+        if program is not None and not running:
+            companies.append(company(program, None, os.environ.get("LD_LIBRARY_PATH", "")))
+        return companies
+
+    def _told(self, findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+        """For events. ``again``: it was said of the build before and is still so; a warning need not be shown twice."""
+        before = self._warned
+        self._warned = frozenset((f.what, f.where) for f in findings if f.severity == "warning")
+        return [
+            {
+                "what": f.what,
+                "where": f.where,
+                "remedy": f.remedy,
+                "severity": f.severity,
+                "again": (f.what, f.where) in before,
+            }
+            for f in findings
+        ]
 
     # --- hosts -----------------------------------------------------------------------------------------------
 
@@ -271,6 +290,10 @@ class Delivery:
         )
         if not ack.ok and not ack.pending:
             self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
+
+
+def _encoded(plans: dict[str, Plan]) -> dict[str, bytes]:
+    return {origin: encode(plan) for origin, plan in plans.items()}
 
 
 def _dead_ends(running: list[Host], plans: dict[str, Plan], path: str) -> tuple[Finding, ...]:

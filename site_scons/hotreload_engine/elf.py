@@ -33,8 +33,13 @@ _OTHER_KINDS = {
     "NONE": ("an ELF file of no type", _AGAIN),
 }
 _UNDEFINED = 0  # SHN_UNDEF
-_LOCAL, _GLOBAL = 0, 1  # STB_LOCAL, STB_GLOBAL; beside them STB_WEAK and STB_GNU_UNIQUE
+_LOCAL, _GLOBAL, _UNIQUE = 0, 1, 10  # STB_LOCAL, STB_GLOBAL, STB_GNU_UNIQUE; beside them STB_WEAK
+_DEFAULT = 0  # STV_DEFAULT
 _BINDABLE = (0, 3)  # STV_DEFAULT, STV_PROTECTED
+_ALLOCATED = 2  # SHF_ALLOC
+_EXECUTABLE_BY_DEFAULT = frozenset({"EM_X86_64", "EM_386"})
+"""Where the loader takes a file without PT_GNU_STACK for one that wants an executable stack (glibc, stackinfo.h)."""
+_DEBUG = frozenset({".debug_info", ".zdebug_info"})
 
 
 @cache
@@ -75,7 +80,7 @@ def read(data: bytes, path: str) -> Image:
 def _image(data: bytes, path: str) -> Image:
     elftools = _library()
     file = elftools.elf.elffile.ELFFile(io.BytesIO(data))
-    _require_whole(file, data, path)
+    segments = _whole_segments(file, data, path)
     kind = str(file["e_type"]).removeprefix("ET_")
     if kind not in ("DYN", "EXEC"):
         what, remedy = _OTHER_KINDS.get(kind, (f"an ELF file of the unknown type {kind}", _AGAIN))
@@ -89,7 +94,12 @@ def _image(data: bytes, path: str) -> Image:
             path,
             "point to the library itself",
         )
-    exports, imports = _names(_table(file, data, _first(sections, "SHT_DYNSYM"), dynamic))
+    table = _table(file, data, _first(sections, "SHT_DYNSYM"), dynamic)
+    versioned = any(
+        tag.entry.d_tag == "DT_VERDEF" for tag in tags
+    )  # own calls name a version that only this library has
+    names = _names(table, frozenset() if versioned else _named_by_relocations(file, data, sections, tags))
+    stack = next((segment["p_flags"] for segment in segments if segment["p_type"] == "PT_GNU_STACK"), None)
     return Image(
         path=path,
         size=len(data),
@@ -100,9 +110,16 @@ def _image(data: bytes, path: str) -> Image:
         bits=file.elfclass,
         soname=next((tag.soname for tag in tags if tag.entry.d_tag == "DT_SONAME"), ""),
         needed=tuple(tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"),
-        exports=exports,
-        imports=imports,
+        exports=names.exports,
+        imports=names.imports,
         flags=frozenset(_flags(tags, elftools.elf.enums)),
+        unique=names.unique,
+        open_calls=names.open_calls,
+        rpath=_directories(tags, "DT_RPATH", "rpath") or (),
+        runpath=_directories(tags, "DT_RUNPATH", "runpath"),
+        thread_bytes=next((_rounded(s["p_memsz"], s["p_align"]) for s in segments if s["p_type"] == "PT_TLS"), 0),
+        executable_stack=bool(stack & 1) if stack is not None else file["e_machine"] in _EXECUTABLE_BY_DEFAULT,
+        debug=any(section.name in _DEBUG for section in sections),
     )
 
 
@@ -133,10 +150,11 @@ def _looks_like(head: bytes) -> str:
     return f'a text file ("{first[:60]}")'
 
 
-def _require_whole(file: Any, data: bytes, path: str) -> None:
-    """Every table and every segment lies within the file: the header tables alone catch every truncation, because
-    linkers put the section headers last; a stripped file without them is caught by its segments.
+def _whole_segments(file: Any, data: bytes, path: str) -> list[Any]:
+    """The program headers, if every table and every segment lies within the file: the header tables alone catch every
+    truncation, because linkers put the section headers last; a stripped file without them is caught by its segments.
     """
+    segments = []
     if file["e_ehsize"] != file.structs.Elf_Ehdr.sizeof():
         raise HotReloadError("this ELF file is damaged (its header contradicts itself)", path, _AGAIN)
     ends = [file["e_phoff"] + file["e_phnum"] * file["e_phentsize"]]
@@ -146,9 +164,11 @@ def _require_whole(file: Any, data: bytes, path: str) -> None:
         parse = _library().common.utils.struct_parse
         for index in range(file["e_phnum"]):
             segment = parse(file.structs.Elf_Phdr, file.stream, file["e_phoff"] + index * file["e_phentsize"])
+            segments.append(segment)
             ends.append(segment["p_offset"] + segment["p_filesz"])
     if max(ends) > len(data):
         raise HotReloadError(f"this ELF file is cut off: it has {len(data)} bytes and needs {max(ends)}", path, _AGAIN)
+    return segments
 
 
 # --- symbols ------------------------------------------------------------------------------------------------
@@ -183,17 +203,55 @@ def _table(file: Any, data: bytes, section: Any, dynamic: Any) -> _Table:
     return _Table(data[start : start + size], data[names : names + names_size], layout)
 
 
-def _names(table: _Table) -> tuple[frozenset[str], frozenset[str]]:
-    """(what others can bind to, what must come from others: undefined and not weak)"""
-    exports, imports = set(), set()
-    for name, info, other, section in table.layout.iter_unpack(table.symbols):
+@dataclass(frozen=True)
+class _Names:
+    exports: frozenset[str]
+    """What others can bind to."""
+    imports: frozenset[str]
+    """What must come from others: undefined and not weak."""
+    unique: frozenset[str]
+    open_calls: frozenset[str]
+
+
+def _names(table: _Table, named: frozenset[int]) -> _Names:
+    """``named``: indices of symbols that relocations name."""
+    exports, imports, unique, open_calls = set(), set(), set(), set()
+    for index, (name, info, other, section) in enumerate(table.layout.iter_unpack(table.symbols)):
         bind = info >> 4
         if section == _UNDEFINED:
             if bind == _GLOBAL and name:
                 imports.add(name)
         elif bind != _LOCAL and other & 3 in _BINDABLE:
             exports.add(name)
-    return _strings(table.strings, exports), _strings(table.strings, imports)
+            if bind == _UNIQUE:
+                unique.add(name)
+            elif bind == _GLOBAL and index in named and other & 3 == _DEFAULT:
+                open_calls.add(name)
+    return _Names(*(_strings(table.strings, offsets) for offsets in (exports, imports, unique, open_calls)))
+
+
+def _named_by_relocations(file: Any, data: bytes, sections: list[Any], tags: list[Any]) -> frozenset[int]:
+    """Relative relocations, most of a large library's, name no symbol and stand first (DT_RELACOUNT): left out."""
+    order = "<" if file.little_endian else ">"
+    # Elf64_Rela: offset, info (symbol << 32 | type), addend; Elf32_Rel: offset, info (symbol << 8 | type)
+    if file.elfclass == 64:
+        entry, addend, shift = ("8x4xI" if order == "<" else "8xI4x"), "8x", 0
+    else:
+        entry, addend, shift = "4xI", "4x", 8
+    relative = next((tag.entry.d_val for tag in tags if tag.entry.d_tag in ("DT_RELACOUNT", "DT_RELCOUNT")), 0)
+    found: set[int] = set()
+    for section in sections:
+        kind = section["sh_type"]
+        if kind not in ("SHT_RELA", "SHT_REL") or not section["sh_flags"] & _ALLOCATED:
+            continue
+        layout = struct.Struct(order + entry + (addend if kind == "SHT_RELA" else ""))
+        start = section["sh_offset"] + (relative * layout.size if section.name in (".rela.dyn", ".rel.dyn") else 0)
+        end = section["sh_offset"] + section["sh_size"]
+        if end > len(data):
+            raise ValueError("its relocations lie beyond its end")
+        entries = layout.iter_unpack(data[start : end - (end - start) % layout.size])
+        found.update(info >> shift for (info,) in entries)
+    return frozenset(found - {0})
 
 
 def _strings(strings: bytes, offsets: set[int]) -> frozenset[str]:
@@ -207,6 +265,8 @@ def _strings(strings: bytes, offsets: set[int]) -> frozenset[str]:
 
 def _flags(tags: list[Any], enums: Any) -> Iterator[str]:
     for tag in tags:
+        if tag.entry.d_tag in ("DT_TEXTREL", "DT_SYMBOLIC"):  # what linkers wrote before DT_FLAGS was there
+            yield tag.entry.d_tag.removeprefix("DT_")
         if tag.entry.d_tag == "DT_FLAGS":
             known, prefix = enums.ENUM_DT_FLAGS, "DF_"
         elif tag.entry.d_tag == "DT_FLAGS_1":
@@ -216,6 +276,15 @@ def _flags(tags: list[Any], enums: Any) -> Iterator[str]:
         for name, bit in known.items():
             if tag.entry.d_val & bit:
                 yield name.removeprefix(prefix)
+
+
+def _directories(tags: list[Any], kind: str, attribute: str) -> tuple[str, ...] | None:
+    texts = [getattr(tag, attribute) for tag in tags if tag.entry.d_tag == kind]
+    return tuple(part for text in texts for part in text.split(":") if part) if texts else None
+
+
+def _rounded(size: int, alignment: int) -> int:
+    return size if alignment < 2 else -(-size // alignment) * alignment
 
 
 def _build_id(notes: Iterable[Any]) -> str:

@@ -152,6 +152,16 @@ def mapped_files(pid: int) -> tuple[str, ...]:
     )
 
 
+def environment(pid: int) -> dict[str, str]:
+    """What the process was started with (proc(5), environ); empty when it does not let us look."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            words = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
 class Vigil:
     """Tells when hosts end, without a timer: a thread a host sleeps on its pidfd, then calls ``wake``.
 

@@ -124,6 +124,51 @@ class Image:
     """Undefined, non-weak symbols of the dynamic symbol table."""
     flags: frozenset[str] = frozenset()
     """Names of the bits in DT_FLAGS and DT_FLAGS_1 without DF_ and DF_1_: PIE, NOOPEN, NODELETE, STATIC_TLS, ..."""
+    unique: frozenset[str] = frozenset()
+    """Exports that are STB_GNU_UNIQUE: one in the whole process, whoever defined it first."""
+    open_calls: frozenset[str] = frozenset()
+    """Exports, not weak, that its own code reaches through the dynamic linker: a definition found before is used."""
+    rpath: tuple[str, ...] = ()
+    """Directories of DT_RPATH, as they stand there ($ORIGIN/...)."""
+    runpath: tuple[str, ...] | None = None
+    """Those of DT_RUNPATH; None without one, since an empty one still takes DT_RPATH's place."""
+    thread_bytes: int = 0
+    """Of thread-local storage, rounded up to its alignment."""
+    executable_stack: bool = False
+    """The loader must make the process's stacks executable for it."""
+    debug: bool = False
+    """It has debug information (.debug_info, or the skeleton of -gsplit-dwarf)."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A library that a plugin needs (DT_NEEDED) and that its host has not loaded yet."""
+
+    name: str
+    path: str
+    """Where the host's loader finds it, for a plugin in the run directory; "" nowhere."""
+    beside: str
+    """Where it would, were the plugin opened where the linker put it; "" nowhere."""
+
+
+@dataclass(frozen=True)
+class Company:
+    """What a plugin finds in a host: a process, or the program while none runs."""
+
+    where: str
+    """The program's path."""
+    runs: bool
+    first: tuple[Image, ...] = ()
+    """The program and what it is linked to: their definitions are found before the plugin's own."""
+    later: tuple[Image, ...] = ()
+    """What it has loaded since; what the plugin brings along is not in here."""
+    needs: tuple[Need, ...] = ()
+    undefined: frozenset[str] | None = None
+    """Imports of the plugin that nothing in here defines, nor what it brings along; None when that cannot be told."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return self.first + self.later
 
 
 @dataclass(frozen=True)
@@ -139,6 +184,8 @@ class Finding:
 @dataclass(frozen=True)
 class Verdict:
     findings: tuple[Finding, ...] = ()
+    keep: bool = False
+    """Something outside may point into it for ever (a thread, a signal handler): hosts must not unload it."""
 
     @property
     def ok(self) -> bool:

@@ -134,7 +134,7 @@ def _refused(fields: _Fields, style: Style) -> list[str]:
 
 
 def _published(fields: _Fields, style: Style) -> list[str]:
-    out = [row for finding in fields["findings"] for row in _finding(finding, style)]
+    out = [row for finding in fields["findings"] if not finding.get("again") for row in _finding(finding, style)]
     if not fields["hosts"] or not fields["calls"]:
         name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}"
         count = fields["hosts"]
@@ -193,7 +193,7 @@ _CHATTY = frozenset({"ready", "change", "build", "published", "reload", "host", 
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def _finding(finding: Mapping[str, str], style: Style) -> list[str]:
+def _finding(finding: Mapping[str, Any], style: Style) -> list[str]:
     kind = style("bad", "error") if finding["severity"] == "error" else style("warn", "warning")
     where = f"{finding['where']}: " if finding["where"] else ""
     return [f"  {kind} {where}{finding['what']}", *([f"    {finding['remedy']}"] if finding["remedy"] else [])]

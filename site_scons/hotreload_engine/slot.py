@@ -95,12 +95,14 @@ class Slot:
         except (OSError, KeyError, ValueError):
             return None
 
-    def publish(self, image: Image, data: bytes, plans: Callable[[], Mapping[str, bytes]] | None = None) -> Generation:
+    def publish(
+        self, image: Image, data: bytes, plans: Callable[[], Mapping[str, bytes]] | None = None, keep: bool = False
+    ) -> Generation:
         """Make ``data``, the bytes that ``image`` was read from, the newest generation.
 
         Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
         its Generation is returned. ``plans`` gives plans by the file name of the generation that each begins at; they
-        are there before the generation is. Without it hosts carry their state over by its size alone.
+        are there before the generation is. Without it hosts carry their state over by its size alone. ``keep``: hosts never unload it.
         """
         planned = plans is not None
         self.prepare()
@@ -123,6 +125,7 @@ class Slot:
                 f"build_id {image.build_id or '-'}",
                 f"digest {image.digest}",
                 f"plans {'yes' if planned else 'no'}",
+                *(["keep 1"] if keep else []),
             ]
             self._replace(self._path("newest"), _sealed(lines))
             self.clear_trouble()

@@ -10,7 +10,9 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .model import Finding, Image, Verdict
+from . import preflight
+from .model import Company, Finding, Image, Verdict
+from .preflight import base, listed
 
 _LINKERS_OWN = frozenset({"_init", "_fini", "_edata", "_end", "__bss_start"})
 """Symbols that older linkers define in every file."""
@@ -25,7 +27,7 @@ class _Case:
 
     image: Image
     functions: tuple[str, ...]
-    available: frozenset[str] | None
+    companies: tuple[Company, ...]
     target: tuple[str, int] | None
     """Machine and bits that the library must be for; None when nobody knows."""
     target_name: str
@@ -35,23 +37,25 @@ def plugin(
     image: Image,
     functions: Iterable[str],
     host: Image | None = None,
-    available: frozenset[str] | None = None,
+    companies: Iterable[Company] = (),
     machine: tuple[str, int] | None = None,
 ) -> Verdict:
     """Whether hosts can take ``image``.
 
-    ``functions``: what running hosts look up by name. ``host``: the program that loads it, if known. ``available``:
-    every name that the hosts and their libraries define; None when that cannot be told, and then nothing is said of it.
-    ``machine``: (machine, bits) of this computer as in ``Image``, used when no host is known.
+    ``functions``: what running hosts look up by name. ``host``: the program that loads it, if known. ``companies``:
+    what it finds in each running host, or in ``host`` where none runs. ``machine``: (machine, bits) of this computer as
+    in ``Image``, used when no host is known.
     """
     case = _Case(
         image,
         tuple(dict.fromkeys(functions)),
-        available,
+        tuple(companies),
         (host.machine, host.bits) if host else machine,
         "the host" if host else "this computer",
     )
-    return Verdict(tuple(finding for check in _PLUGIN_CHECKS for finding in check(case)))
+    return Verdict(
+        tuple(finding for check in _PLUGIN_CHECKS for finding in check(case)), bool(preflight.dangling(image))
+    )
 
 
 def host(image: Image, plugins: Iterable[Image]) -> Verdict:
@@ -60,18 +64,18 @@ def host(image: Image, plugins: Iterable[Image]) -> Verdict:
     With DT_NEEDED the plugin's first copy is in the global scope of symbols, and every later generation's own calls to
     its non-static functions and data bind to that old copy: old and new code mixed, and no error (dlsym(3), ld.so(8)).
     """
-    needed = {_base(name) for name in image.needed}
+    needed = {base(name) for name in image.needed}
     return Verdict(
         tuple(
             Finding(
-                f"the host is linked to {_base(library.path)} after all, so that new generations would call old code: "
+                f"the host is linked to {base(library.path)} after all, so that new generations would call old code: "
                 + _pulled(image, library),
                 image.path,
                 "call the plugin only through its table of function pointers (HR_TABLE), and link it behind "
                 "-Wl,--as-needed; release=1 links it for good",
             )
             for library in plugins
-            if needed & {_base(library.path), library.soname}
+            if needed & {base(library.path), library.soname}
         )
     )
 
@@ -80,10 +84,10 @@ def _pulled(image: Image, library: Image) -> str:
     """Why the linker kept the library. Data that the host uses directly is *defined* in it too (a copy relocation)."""
     used = sorted(image.imports & library.exports)
     if used:
-        return f"it uses {_listed(used)} directly"
+        return f"it uses {listed(used)} directly"
     both = sorted((image.exports & library.exports) - _LINKERS_OWN)
     if both:
-        return f"no function of it is used, but both have {_listed(both)}: a variable that the host uses directly?"
+        return f"no function of it is used, but both have {listed(both)}: a variable that the host uses directly?"
     return "it uses nothing of it, so it was linked without -Wl,--as-needed before it"
 
 
@@ -142,15 +146,27 @@ def _has_functions(case: _Case) -> Iterator[Finding]:
 
 
 def _has_no_loose_ends(case: _Case) -> Iterator[Finding]:
-    if case.available is None:
+    told = preflight.sanitizer_symbols(case.image) | frozenset(case.functions)
+    for company in case.companies:
+        for name in sorted((company.undefined or frozenset()) - told):
+            if "@" not in name:  # a version in the name: the loader's business
+                yield Finding(
+                    f"undefined symbol {name}: neither the library, nor the host, nor a library that they load "
+                    "defines it",
+                    case.image.path,
+                    "define it, link the library that defines it, or export it from the host (-rdynamic)",
+                    "error" if company.runs else "warning",
+                )
+        told |= company.undefined or frozenset()
+
+
+def _fits_into_hosts(case: _Case) -> Iterator[Finding]:
+    if _is_program(case.image):
         return
-    for name in sorted(case.image.imports - case.available - case.image.exports - set(case.functions)):
-        if "@" not in name:  # a version in the name: the loader's business
-            yield Finding(
-                f"undefined symbol {name}: neither the library, nor the host, nor a library that they load defines it",
-                case.image.path,
-                "define it, link the library that defines it, or export it from the host (-rdynamic)",
-            )
+    for check in (preflight.needs, preflight.sanitizers, preflight.interposed):
+        yield from check(case.image, case.companies)
+    for look in (preflight.static_thread_storage, preflight.pages, preflight.outlives, preflight.stays):
+        yield from look(case.image)
 
 
 _PLUGIN_CHECKS: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
@@ -158,19 +174,12 @@ _PLUGIN_CHECKS: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
     _is_for_target,
     _has_functions,
     _has_no_loose_ends,
+    _fits_into_hosts,
 )
 
 
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def _base(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
 def _machine(machine: str, bits: int) -> str:
     return f"{machine.removeprefix('EM_').lower().replace('_', '-')} ({bits} bit)"
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -14,6 +14,8 @@ package ``hotreload_engine`` beside ``site_tools``.
 import contextlib
 import fcntl
 import os
+import re
+import shutil
 import sys
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -67,8 +69,9 @@ def HotLibrary(env, target, source, **overrides):
         plugin.Append(SHLINKFLAGS=["-Wl,-Bsymbolic", "-Wl,--build-id"])  # own calls never bind to an older generation
         if not any(flag.startswith("-g") for flag in _flags(env, "CCFLAGS", "CFLAGS", "CXXFLAGS", "SHCCFLAGS")):
             plugin.Append(SHCCFLAGS=["-g"])  # a debugger follows every generation
-        if "g++" in os.path.basename(plugin.subst("$CXX")) and "clang" not in plugin.subst("$CXX"):
+        if _is_gxx(plugin.subst("$CXX")):
             plugin.Append(SHCXXFLAGS=["-fno-gnu-unique"])  # such symbols keep a library mapped for ever
+        plugin.Prepend(RPATH=_from_below(plugin))
     for variable, flag in (("SHCCFLAGS", "-fPIC"), ("SHLINKFLAGS", "-shared")):
         if flag not in _flags(plugin, variable):
             plugin.Append(**{variable: [flag]})
@@ -117,6 +120,21 @@ def HotReload(env, host=None, plugins=()):
         raise SCons.Errors.UserError(f"{place}: HotReload: no plugins given; write plugins=[library, ...]")
     for library in libraries:
         project.add(hosts, [library])
+
+
+def _is_gxx(command):
+    """g++ by any name (c++, ccache g++, a cross compiler): it knows -fno-gnu-unique, clang++ does not."""
+    words = [word for word in SCons.Util.CLVar(command) if not word.startswith("-")]
+    names = [os.path.basename(name) for word in words for name in (word, os.path.realpath(shutil.which(word) or word))]
+    return any("g++" in name for name in names) and not any("clang" in name for name in names)
+
+
+def _from_below(env):
+    """Run paths for a library that hosts open one directory below where it is linked: what $ORIGIN/x led to."""
+    words = [env.subst(str(word)) for word in env.Flatten(env.get("RPATH", []))]
+    words += [word for word in _flags(env, "LINKFLAGS", "SHLINKFLAGS") if "rpath" in word]
+    found = dict.fromkeys(match for word in words for match in re.findall(r"\$\{?ORIGIN\}?((?:/[^\s:,'\"]*)?)", word))
+    return [env.Literal("\\$$ORIGIN/.." + tail) for tail in found]
 
 
 def _add_header(env):
