@@ -25,6 +25,9 @@ from .slot import Slot
 PATIENCE = 2.0
 """Seconds that a reload waits for a host's safe point before it is called pending and awaited meanwhile."""
 
+_DELETED = " (deleted)"
+"""How /proc names a mapped file that is gone, or another one by now."""
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -133,20 +136,33 @@ class Delivery:
     def _companies(self, image: Image, running: list[Host], program: Image | None) -> list[Company]:
         """What the library finds in each running host, by the files that it has mapped; else in ``program``."""
 
-        def company(found: Image, loaded: list[Image] | None, library_path: str) -> Company:
-            library, place = self.plugin.library, self.slot.directory
-            return loader.company(image, library, place, found, loaded, library_path, self._files.image)
-
+        library, place = self.plugin.library, self.slot.directory
         companies = []
         for host in running:
             mapped = [path for path in hosts.mapped_files(host.pid) if not self.slot.holds(path)]
-            images = {path: found for path in mapped if (found := self._files.image(path))}
-            if host.executable in images:
-                executable = images.pop(host.executable)
-                library_path = hosts.environment(host.pid).get("LD_LIBRARY_PATH", "")
-                companies.append(company(executable, list(images.values()), library_path))
+            # Through /proc, since a program that was built again is another file by now.
+            executable = self._files.image(f"/proc/{host.pid}/exe")
+            if executable is None or not mapped:
+                continue  # it does not let us look
+            images = [found for path in mapped if path != host.executable and (found := self._files.image(path))]
+            path = host.executable.removesuffix(_DELETED)
+            library_path = hosts.environment(host.pid).get("LD_LIBRARY_PATH", "")
+            whole = not any(name.endswith(_DELETED) for name in mapped if name != host.executable)
+            companies.append(
+                loader.company(
+                    image,
+                    library,
+                    place,
+                    replace(executable, path=path),
+                    images,
+                    library_path,
+                    self._files.image,
+                    whole,
+                )
+            )
         if program is not None and not running:
-            companies.append(company(program, None, os.environ.get("LD_LIBRARY_PATH", "")))
+            ours = os.environ.get("LD_LIBRARY_PATH", "")
+            companies.append(loader.company(image, library, place, program, None, ours, self._files.image))
         return companies
 
     def _told(self, findings: tuple[Finding, ...]) -> list[dict[str, Any]]:

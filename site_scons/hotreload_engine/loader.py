@@ -31,19 +31,23 @@ def company(
     loaded: Iterable[Image] | None,
     library_path: str,
     read: Read,
+    whole: bool = True,
 ) -> Company:
     """What ``image`` finds in a host.
 
     ``library``: where the linker put it; ``place``: the directory that hosts open it in. ``loaded``: what a running
     host has mapped beside ``program``; None when it does not run. ``library_path``: its LD_LIBRARY_PATH. ``read``: the
-    image of a file, None for what is none.
+    image of a file, None for what is none. ``whole``: ``loaded`` is all of it.
     """
     search = _Search(library_path, program, read)
     mapped = list(loaded or ())
     known = {name: each for each in mapped for name in _called(each)}
-    first = [program]
-    for each in first:  # grows while it is walked
-        first += [known[name] for name in each.needed if name in known and known[name] not in first]
+    first = {program.path: program}
+    todo = list(program.needed)
+    for name in todo:  # grows while it is walked
+        if name in known and known[name].path not in first:
+            first[known[name].path] = known[name]
+            todo += known[name].needed
     missing = (image.imports - image.exports).difference(*(each.exports for each in (program, *mapped)))
     found: list[Image] = []
     brought = search.walk([(program, os.path.dirname(program.path))] if loaded is None else [], known, found)
@@ -57,10 +61,10 @@ def company(
     return Company(
         where=program.path,
         runs=loaded is not None,
-        first=tuple(first + found),
-        later=tuple(each for each in mapped if each not in first),
+        first=(*first.values(), *found),
+        later=tuple(each for each in mapped if each.path not in first),
         needs=tuple(needs),
-        undefined=undefined,
+        undefined=undefined if whole else None,
     )
 
 

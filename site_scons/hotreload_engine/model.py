@@ -171,6 +171,9 @@ class Company:
         return self.first + self.later
 
 
+Severity = Literal["error", "warning"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One reason against a library, or a warning about it."""
@@ -178,7 +181,7 @@ class Finding:
     what: str
     where: str = ""
     remedy: str = ""
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
 
 @dataclass(frozen=True)

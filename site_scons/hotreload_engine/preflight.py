@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .model import Company, Finding, Image
+from .model import Company, Finding, Image, Severity
 
 # --- what outlives a generation -------------------------------------------------------------------------------------
 
@@ -36,9 +36,11 @@ def dangling(image: Image) -> dict[str, list[str]]:
     """Imports that leave something outside that points into the library: unloading it would be a crash later."""
     found: dict[str, list[str]] = {}
     for what, patterns in _DANGLING.items():
-        names = sorted(name for name in image.imports if any(_matches(name, pattern) for pattern in patterns))
+        names = image.imports.intersection(patterns)
+        if starts := tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*")):
+            names |= {name for name in image.imports if name.startswith(starts)}
         if names:
-            found[what] = names
+            found[what] = sorted(names)
     return found
 
 
@@ -196,57 +198,57 @@ _RUN_PATH = "add -Wl,-rpath,'$ORIGIN/..' to its linker flags (HotLibrary does so
 # --- sanitizers -----------------------------------------------------------------------------------------------------
 
 _SANITIZERS = {
-    # name: (flag, symbols that instrumented code imports, its runtime's library: libasan.so.8, libclang_rt.asan-x86_64)
+    # name: (flag, symbol that instrumented code imports, its runtime's library: libasan.so.8, libclang_rt.asan-x86_64)
     "AddressSanitizer": ("address", "__asan_init", ("libasan.so", "libclang_rt.asan")),
     "HWAddressSanitizer": ("hwaddress", "__hwasan_init", ("libhwasan.so", "libclang_rt.hwasan")),
     "ThreadSanitizer": ("thread", "__tsan_init", ("libtsan.so", "libclang_rt.tsan")),
     "MemorySanitizer": ("memory", "__msan_init", ("libmsan.so", "libclang_rt.msan")),
     "LeakSanitizer": ("leak", "__lsan_init", ("liblsan.so", "libclang_rt.lsan")),
-    "UndefinedBehaviorSanitizer": ("undefined", "__ubsan_handle_*", ("libubsan.so", "libclang_rt.ubsan")),
 }
+_UBSAN = ("libubsan.so", "libclang_rt.ubsan")
+_UBSAN_HANDLERS = "__ubsan_handle_"
 
 
 def sanitizers(image: Image, companies: Iterable[Company]) -> Iterator[Finding]:
-    """A sanitizer's runtime must be in the process from its start, once: otherwise it *ends* the host.
-
-    UndefinedBehaviorSanitizer's may come at any time, and code without it may be called; it must only be there.
-    """
+    """A sanitizer's runtime must be in the process from its start, once: otherwise it *ends* the host."""
     told: set[str] = set()
     for company in companies:
         host = base(company.where)
+        around = {name for other in company.images for name in _names(other)}
         for name, (flag, symbol, files) in _SANITIZERS.items():
-            late = flag == "undefined"
-            ours = _handlers(image.imports) if late else _has(image, symbol, files)
-            theirs = any(_has(other, symbol, files) for other in company.images)
-            brought = _runtime(image.needed, files)
-            both = f"build both with -fsanitize={flag}, or neither"
-            if name in told:
-                continue
-            if ours and theirs:
-                loaded = _runtime((word for other in company.images for word in _names(other)), files)
-                if brought and brought != loaded and not late:
-                    told.add(name)
-                    yield Finding(
-                        f"the library brings {brought} along, and {host} has another runtime of {name}: two of them "
-                        "end the process",
-                        image.path,
-                        "build both with the same compiler",
-                    )
-            elif ours and not (brought and late):
-                told.add(name)
-                yield Finding(
-                    f"the library is built with {name} and {host} is not: opening it fails, or ends the host",
-                    image.path,
-                    both,
+            brought, loaded = _runtime(_names(image), files), _runtime(around, files)
+            ours = bool(brought) or symbol in image.imports or symbol in image.exports
+            theirs = bool(loaded) or any(symbol in other.imports or symbol in other.exports for other in company.images)
+            severity: Severity = "error"
+            what, remedy = "", f"build both with -fsanitize={flag}, or neither"
+            if ours and theirs and brought and brought != loaded:
+                what = (
+                    f"the library brings {brought} along, and {host} has another runtime of {name}: two end the process"
                 )
-            elif theirs and not late:
+                remedy = "build both with the same compiler"
+            elif ours and not theirs:
+                what = f"the library is built with {name} and {host} is not: opening it fails, or ends the host"
+            elif theirs and not ours:
+                severity = "warning"
+                what = f"{host} is built with {name} and the library is not: {_UNSEEN.get(flag, _NOT_SEEN)}"
+            if what and name not in told:
                 told.add(name)
-                yield Finding(
-                    f"{host} is built with {name} and the library is not: {_UNSEEN.get(flag, _NOT_SEEN)}",
-                    image.path,
-                    both,
-                    "warning",
-                )
+                yield Finding(what, image.path, remedy, severity)
+
+
+def undefined_behaviour(image: Image, companies: Iterable[Company]) -> Iterator[Finding]:
+    """Its runtime may come at any time, and code without it may be called; it must only be there."""
+    if not _has_handlers(image.imports) or _runtime(image.needed, _UBSAN):
+        return
+    for company in companies:
+        if not any(_has_handlers(names) for other in company.images for names in (other.imports, other.exports)):
+            yield Finding(
+                "the library is built with UndefinedBehaviorSanitizer, whose runtime neither it nor "
+                f"{base(company.where)} brings: opening it fails",
+                image.path,
+                "build both with -fsanitize=undefined, or neither; -fsanitize-trap=undefined needs no runtime",
+            )
+            return
 
 
 _NOT_SEEN = "errors in it are not seen"
@@ -257,20 +259,13 @@ _UNSEEN = {
 
 
 def sanitizer_symbols(image: Image) -> frozenset[str]:
-    """Imports that a sanitizer's runtime must give; ``sanitizers`` speaks for all of them."""
-    prefixes = tuple(symbol.partition("san_")[0] + "san_" for _, symbol, _ in _SANITIZERS.values())
-    return frozenset(name for name in image.imports if name.startswith(prefixes))
+    """Imports that a sanitizer's runtime must give: the findings above speak for all of them."""
+    prefixes = tuple(symbol.removesuffix("init") for _, symbol, _ in _SANITIZERS.values())
+    return frozenset(name for name in image.imports if name.startswith((*prefixes, _UBSAN_HANDLERS)))
 
 
-def _has(image: Image, symbol: str, files: tuple[str, ...]) -> bool:
-    """Instrumented, or the runtime itself."""
-    if symbol.endswith("*"):
-        return _handlers(image.imports) or _handlers(image.exports)
-    return symbol in image.imports or symbol in image.exports or bool(_runtime(_names(image), files))
-
-
-def _handlers(names: Iterable[str]) -> bool:
-    return any(name.startswith("__ubsan_handle_") for name in names)
+def _has_handlers(names: Iterable[str]) -> bool:
+    return any(name.startswith(_UBSAN_HANDLERS) for name in names)
 
 
 def _names(image: Image) -> tuple[str, ...]:
@@ -278,7 +273,7 @@ def _names(image: Image) -> tuple[str, ...]:
 
 
 def _runtime(names: Iterable[str], files: tuple[str, ...]) -> str:
-    return next((name for name in names if name.startswith(files)), "")
+    return min((name for name in names if name.startswith(files)), default="")
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -286,10 +281,6 @@ def _runtime(names: Iterable[str], files: tuple[str, ...]) -> str:
 
 def listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def base(path: str) -> str:

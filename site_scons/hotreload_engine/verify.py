@@ -163,7 +163,7 @@ def _has_no_loose_ends(case: _Case) -> Iterator[Finding]:
 def _fits_into_hosts(case: _Case) -> Iterator[Finding]:
     if _is_program(case.image):
         return
-    for check in (preflight.needs, preflight.sanitizers, preflight.interposed):
+    for check in (preflight.needs, preflight.sanitizers, preflight.undefined_behaviour, preflight.interposed):
         yield from check(case.image, case.companies)
     for look in (preflight.static_thread_storage, preflight.pages, preflight.outlives, preflight.stays):
         yield from look(case.image)
