@@ -82,8 +82,7 @@ class Delivery:
                 errors = [f for f in verdict.findings if f.severity == "error"]
                 self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in errors))
                 return None
-            encoded = partial(_encoded, plans)
-            generation = self.slot.publish(image, data, encoded, keep=verdict.keep)
+            generation = self.slot.publish(image, data, verdict.keep, partial(_encoded, plans))
             self._carrier.published(generation, plans)
         except HotReloadError as error:
             self.refuse(error)

@@ -96,13 +96,18 @@ class Slot:
             return None
 
     def publish(
-        self, image: Image, data: bytes, plans: Callable[[], Mapping[str, bytes]] | None = None, keep: bool = False
+        self,
+        image: Image,
+        data: bytes,
+        keep: bool = False,
+        plans: Callable[[], Mapping[str, bytes]] | None = None,
     ) -> Generation:
         """Make ``data``, the bytes that ``image`` was read from, the newest generation.
 
         Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
         its Generation is returned. ``plans`` gives plans by the file name of the generation that each begins at; they
-        are there before the generation is. Without it hosts carry their state over by its size alone. ``keep``: hosts never unload it.
+        are there before the generation is. Without it hosts carry their state over by its size alone. ``keep``: hosts
+        never unload it.
         """
         planned = plans is not None
         self.prepare()
