@@ -652,3 +652,27 @@ def test_hello(made: Project) -> None:
     assert count > 2
     os.kill(host.pid, signal.SIGTERM)
     assert host.process.wait(20) == 0
+
+
+def test_undo_takes_hosts_back_with_their_state(made: Project) -> None:
+    """Back to the generation before, and before that; the state goes backwards too; a build goes forward again."""
+    ticker.lay(made)
+    made.scons()
+    host = made.host()
+    ticker.runs(host, 1)
+    made.edit("src/plug.h", "unsigned calls;", "unsigned more, calls;")
+    ticker.set_number(made, 2)
+    made.scons("reload", "-Q")
+    ticker.runs(host, 2)
+    ticker.set_number(made, 3)
+    made.scons("reload", "-Q")
+    ticker.runs(host, 3)
+    output = made.scons("reload", "-Q", "--hot-undo")
+    assert "undo plug #4 is #2 again" in output and f"reloaded plug #4 in pid {host.pid}" in output
+    ticker.runs(host, 2)
+    output = made.scons("reload", "-Q", "--hot-undo")
+    assert "undo plug #5 is #1 again" in output and "state: 1 moved, 1 gone (more) · " in output
+    ticker.runs(host, 1)
+    assert "there is no earlier generation" in made.scons("reload", "-Q", "--hot-undo", code=2)
+    made.scons("reload", "-Q")
+    ticker.runs(host, 3)

@@ -66,10 +66,25 @@ class Delivery:
 
         ``calls``: hosts will be called, whose answers say more.
         """
+        return self._publish(cause, calls, self.plugin.library, 0)
+
+    def undo(self) -> Generation | None:
+        """Publish once more what was the newest generation before. None: there is none, or it was refused; said so.
+
+        The linker's output stays what it is: the next build that changes it, or ``scons reload``, publishes that.
+        """
+        before = self.slot.before_newest()
+        if before is None:
+            self.refuse(HotReloadError("there is no earlier generation to go back to", self.slot.directory))
+            return None
+        number, file = before
+        return self._publish(Cause(), True, os.path.join(self.slot.directory, file), number)
+
+    def _publish(self, cause: Cause, calls: bool, path: str, restores: int) -> Generation | None:
         started = time.perf_counter()
         try:
-            data = _read(self.plugin.library)
-            image = elf.read(data, self.plugin.library)
+            data = _read(path)
+            image = elf.read(data, path)
             running = self.census()
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
@@ -82,7 +97,7 @@ class Delivery:
                 errors = [f for f in verdict.findings if f.severity == "error"]
                 self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in errors))
                 return None
-            generation = self.slot.publish(image, data, verdict.keep, partial(_encoded, plans))
+            generation = self.slot.publish(image, data, verdict.keep, partial(_encoded, plans), restores)
             self._carrier.published(generation, plans)
         except HotReloadError as error:
             self.refuse(error)
@@ -93,6 +108,7 @@ class Delivery:
                 plugin=self.plugin.name,
                 generation=generation.number,
                 build_id=generation.build_id or generation.digest,
+                restores=restores,
                 hosts=len(running),
                 calls=calls,
                 findings=findings,

@@ -225,6 +225,8 @@ class Generation:
     size: int
     digest: str
     build_id: str
+    restores: int = 0
+    """The number of the generation whose code it has again, after an undo; 0: it was built."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,17 @@ def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:
     return good
 
 
+def undo(plugins: Iterable[Plugin], emit: Journal) -> bool:
+    """Take every host back to the generation before the newest, and report its answer. True only if all are there."""
+    files = Files()
+    good = True
+    for plugin in plugins:
+        delivery = Delivery(plugin, emit, files)
+        generation = delivery.undo()
+        good &= generation is not None and delivery.call(generation, Cause(), everyone=True)
+    return good
+
+
 def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
     """Who runs what, and what stands in the way of the newest code."""
     for plugin in plugins:

@@ -48,7 +48,7 @@ class Slot:
         self._parent = os.path.realpath(parent)
         self.directory = os.path.join(self._parent, DIRECTORY)
         self.library = os.path.join(self._parent, self._name)
-        self._generation_name = re.compile(re.escape(self._name) + r"\.(\d+)-[0-9a-f]+\.so")
+        self._generation_name = re.compile(re.escape(self._name) + r"\.(\d+)-([0-9a-f]+)\.so")
         self._record_name = re.compile(re.escape(self._name) + r"\.host\.\d+\.\d+")
 
     # --- the directory ---------------------------------------------------------------------------------------
@@ -91,6 +91,7 @@ class Slot:
                 int(fields["size"]),
                 fields["digest"],
                 "" if fields["build_id"] == "-" else fields["build_id"],
+                int(fields.get("restores", "0")),
             )
         except (OSError, KeyError, ValueError):
             return None
@@ -101,13 +102,14 @@ class Slot:
         data: bytes,
         keep: bool = False,
         plans: Callable[[], Mapping[str, bytes]] | None = None,
+        restores: int = 0,
     ) -> Generation:
         """Make ``data``, the bytes that ``image`` was read from, the newest generation.
 
         Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
         its Generation is returned. ``plans`` gives plans by the file name of the generation that each begins at; they
         are there before the generation is. Without it hosts carry their state over by its size alone. ``keep``: hosts
-        never unload it.
+        never unload it. ``restores``: the number of the generation that these bytes are of, for an undo.
         """
         planned = plans is not None
         self.prepare()
@@ -121,7 +123,7 @@ class Slot:
             self._replace(path, data)
             for origin, content in (plans() if plans else {}).items():
                 self._replace(self._plan_path(path, origin), content)
-            generation = Generation(self._name, number, path, len(data), image.digest, image.build_id)
+            generation = Generation(self._name, number, path, len(data), image.digest, image.build_id, restores)
             lines = [
                 _POINTER_MAGIC,
                 f"number {number}",
@@ -131,10 +133,29 @@ class Slot:
                 f"digest {image.digest}",
                 f"plans {'yes' if planned else 'no'}",
                 *(["keep 1"] if keep else []),
+                *([f"restores {restores}"] if restores else []),
             ]
             self._replace(self._path("newest"), _sealed(lines))
             self.clear_trouble()
             return generation
+
+    def before_newest(self) -> tuple[int, str] | None:
+        """(number, file name) of the generation whose code ran before the newest one's: what an undo goes back to.
+
+        An undo after an undo goes on backwards. None: nothing older is kept.
+        """
+        newest = self.newest()
+        if newest is None:
+            return None
+        found: dict[str, tuple[int, str]] = {}
+        """By digest, so that what an undo published again counts as what it restored."""
+        for name in self._names():
+            if match := self._generation_name.fullmatch(name):
+                digest, number = match[2], int(match[1])
+                found[digest] = min(found.get(digest, (number, name)), (number, name))
+        base = newest.restores or newest.number
+        older = [each for digest, each in found.items() if each[0] < base and not newest.digest.startswith(digest)]
+        return max(older, default=None)
 
     def add_plan(self, generation: Generation, origin: str, content: bytes) -> None:
         """Put a plan beside a generation, for hosts that run the generation whose file is called ``origin``."""

@@ -41,6 +41,7 @@ _OPTIONS = (
     ("--hot-events", {"metavar": "FILE", "help": "write events as NDJSON to FILE ('-' for standard output)"}),
     ("--hot-quiet", {"action": "store_true", "help": "print trouble only"}),
     ("--hot-poll", {"action": "store_true", "help": "watch: look at files instead of waiting for file events"}),
+    ("--hot-undo", {"action": "store_true", "help": "reload: build nothing, go back to the generation before"}),
     ("--hot-explain", {"action": "store_true", "help": "watch: say why each target was rebuilt"}),
 )
 
@@ -252,6 +253,11 @@ class _Project:
         return nodes
 
     def _reload(self, fs, options, targets, target_top):
+        if self.option("--hot-undo"):
+            with self._journal() as emit:
+                if not once.undo(self.plugins(), emit):
+                    SCons.Script.Main.exit_status = 2
+            return [fs.Dir("#")]
         nodes = self._scons_build(fs, options, targets, target_top)
         if SCons.Script.Main.exit_status == 0:
             with self._journal() as emit:
