@@ -15,12 +15,15 @@ from typing import Any
 
 import SCons.Node.FS
 
-_PLACES = tuple(
-    os.path.realpath(place) + os.sep
-    for place in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, os.path.dirname(SCons.Node.FS.__file__)}
-    if os.path.realpath(place) != "/usr"
-)
-_SCONS = os.path.dirname(os.path.dirname(os.path.realpath(SCons.Node.FS.__file__))) + os.sep
+
+def _places(*directories: str) -> tuple[str, ...]:
+    """Beginnings of paths below these directories, as they are named and as they really are: a .venv may be a link."""
+    named = {os.path.abspath(each) for each in directories} | {os.path.realpath(each) for each in directories}
+    return tuple(place + os.sep for place in named if place != "/usr")
+
+
+_SCONS = _places(os.path.dirname(os.path.dirname(SCons.Node.FS.__file__)))
+_PLACES = _places(*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix) + _SCONS
 _NOT_INPUTS = ("/proc/", "/dev/", "/sys/", "/usr/lib/python", *_PLACES)
 _SCONS_FILES = (".sconsign", ".sconf_temp", "config.log")
 

@@ -30,6 +30,8 @@ _COMPILERS = frozenset({"StaticObject", "SharedObject", "Object"})
 
 FLUSH_AFTER = 0.3
 """Seconds of rest before signatures are written: never while the next save may be on its way."""
+RETRY_AFTER = 10.0
+"""Seconds until signatures that could not be written are tried again."""
 _CLOCK_SLACK = 20_000_000
 """Nanoseconds by which a file's change time may be older than the moment of the change: the kernel's coarse clock."""
 _MAKING: scons.Sig = (-1, -1, -1)
@@ -66,6 +68,8 @@ class Graph:
         self._last_pass = (0, 0)
         """When the last pass began and ended, in ns of the system clock."""
         self._dirty_since: float | None = None
+        self._trouble = ""
+        """What deferred work met with: told with the next Build."""
         if lacking := scons.missing(fs):
             self.fallback = f"SCons {scons.version()} lacks {lacking}"
             self._fresh = Fresh(self._top, targets)
@@ -101,6 +105,7 @@ class Graph:
         tops = [each for node in nodes for each in scons.altered(node)]
         self._index = Index(self._places, self._hooks, tops)
         self._hooks.making = self._note_making
+        self._hooks.is_new_to = self._index.is_new_to
         for node in self._index.add(tops):
             current = scons.settle(node)
             if not current and not ok:
@@ -168,13 +173,16 @@ class Graph:
         for path in changed:
             if not os.path.lexists(path):
                 self._places.drop_copies(path)
-        if reason := self._restart_reason(changed):
-            self._suspects |= changed
-            return Build(True, restart=reason)
+        reason = self._restart_reason(changed)
         for path in changed:
             self._see(path, changes)
         if changes.names:
             self._hooks.forget_lookups()
+        if reason:
+            # What a session knows better than a fresh scons, which compares whole seconds, is not lost to it.
+            self._distrust(parent for node in changes.nodes for parent in self._index.parents(node))
+            self._suspects |= changed
+            return Build(True, restart=reason)
         if not changes.nodes and not self._unfinished:
             self._suspects.clear()
             return Build(True, of=self._index.objects)
@@ -270,9 +278,10 @@ class Graph:
             HotReloadError(error.what, error.where, error.remedy, text if index == 0 else "")
             for index, error in enumerate(pass_.errors)
         )
+        note, self._trouble = self._trouble, ""
         if was_cut or pass_.moved:
-            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True)
-        return Build(whole, tuple(pass_.steps), self._index.objects, ms, text, errors)
+            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True, note=note)
+        return Build(whole, tuple(pass_.steps), self._index.objects, ms, text, errors, note=note)
 
     def _conclude(self, pass_: Pass, needed: set[Any], before: dict[Any, scons.Sig | None], whole: bool) -> None:
         """Learn what a pass has made of the graph, and what is left to do."""
@@ -303,7 +312,7 @@ class Graph:
     def _distrust(self, nodes: Iterable[Any]) -> None:
         """Targets that are not what their signatures say: neither we nor a fresh scons may take them for current."""
         for node in list(nodes):
-            if scons.is_derived(node):
+            if scons.is_derived(node) and not scons.is_directory(node):
                 scons.forget_signature(node)
                 self._unfinished.add(node)
                 self._dirty_since = time.monotonic()
@@ -324,14 +333,19 @@ class Graph:
         if self._expansions.to_check:
             self._unfinished.update(self._expansions.recheck())
             return 0.0
-        self.sync()
+        try:
+            self.sync()
+        except HotReloadError as error:
+            self._trouble = str(error)
+            self._dirty_since = time.monotonic() + RETRY_AFTER
+            return RETRY_AFTER
         return None
 
     def sync(self) -> None:
         """Write .sconsign now: a fresh scons afterwards finds what this session built."""
         if self._dirty_since is not None:
-            self._dirty_since = None
             scons.write_signatures()
+            self._dirty_since = None
 
     def close(self) -> None:
         """Nothing is held open."""

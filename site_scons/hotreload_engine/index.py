@@ -35,6 +35,7 @@ class Index:
         self._later: dict[Any, list[Any]] = {}
         """Node → those that want it built before them, and no more (Requires)."""
         self._dependencies: dict[Any, tuple[list[Any], list[Any]]] = {}
+        self._last_asked: tuple[Any, set[Any] | None] = None, None
         self._paths: set[str] = set()
         self._held: dict[str, set[Any]] = {}
         """Directory that something real depends on → its nodes."""
@@ -67,6 +68,7 @@ class Index:
         now = scons.dependencies(node), list(scons.prerequisites(node))
         before = self._dependencies.get(node, ((), ()))
         self._dependencies[node] = now
+        self._last_asked = None, None
         if before == now:
             return []
         added = []
@@ -150,6 +152,14 @@ class Index:
     def of(self, node: Any) -> list[Any]:
         """What the node depends on, as indexed."""
         return self._dependencies.get(node, ([], []))[0]
+
+    def is_new_to(self, target: Any, node: Any) -> bool:
+        """Whether a known target did not depend on the node when it was indexed."""
+        if self._last_asked[0] is not target:
+            known = self._dependencies.get(target)
+            self._last_asked = target, set(known[0]) if known else None
+        before = self._last_asked[1]
+        return before is not None and node not in before
 
     # --- what a change concerns ------------------------------------------------------------------------------------
 

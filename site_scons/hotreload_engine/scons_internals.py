@@ -124,6 +124,9 @@ class Hooks:
         """Nodes that are known to have changed, whatever their time in whole seconds says."""
         self.making: Callable[[Any], None] = lambda node: None
         """Called before a source is copied into a variant directory."""
+        self.is_new_to: Callable[[Any, Any], bool] = lambda target, node: False
+        """Whether the target did not depend on the node before: SCons compares the times of two lists, not their names,
+        so that an older header in the place of another passes for no change."""
         self._scanning = threading.local()
         self._paths_seen: set[Any] = set()
         self._finder = SCons.Node.FS.find_file.__self__
@@ -167,10 +170,10 @@ class Hooks:
                     node._memo["get_timestamp"] = memo
 
         def changed_timestamp_newer(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> Any:
-            return newer(node, target, prev_ni, repo_node) or hooks._is_new(node)
+            return newer(node, target, prev_ni, repo_node) or hooks._is_new(node) or hooks.is_new_to(target, node)
 
         def changed_timestamp_match(node: Any, target: Any, prev_ni: Any, repo_node: Any = None) -> Any:
-            return match(node, target, prev_ni, repo_node) or hooks._is_new(node)
+            return match(node, target, prev_ni, repo_node) or hooks._is_new(node) or hooks.is_new_to(target, node)
 
         duplicate = file.do_duplicate
 

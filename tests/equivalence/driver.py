@@ -14,25 +14,33 @@ import threading
 import time
 from typing import Any
 
+import SCons.Node
 import SCons.Script.Main
 
-from hotreload_engine import audit
+from hotreload_engine import audit, scons_internals
 from hotreload_engine.graph import Graph
 from hotreload_engine.index import Index
-from hotreload_engine.model import Build
+from hotreload_engine.model import Build, HotReloadError
 
 
 def install() -> None:
     """Take the place of SCons's build, and note what the SConscripts read."""
+    address = os.environ.pop("HOTRELOAD_DRIVER")  # not for a scons that this one runs
     reads = audit.install()
     build_targets = SCons.Script.Main._build_targets
     if kind := os.environ.get("HOTRELOAD_DRIVER_DROPS"):
         _drop_edges(kind)
+    if name := os.environ.get("HOTRELOAD_DRIVER_LACKS"):
+        scons_internals._NEEDED += ((SCons.Node, name),)
 
     def drive(fs: Any, options: Any, targets: Any, target_top: Any) -> Any:
         reads.stop((os.path.abspath("SConstruct"),))
         graph = Graph(fs, options, targets, target_top, build_targets, reads)
-        _serve(graph, os.environ["HOTRELOAD_DRIVER"])
+        try:
+            _serve(graph, address)
+        except KeyboardInterrupt:
+            graph.sync()
+            raise
         return [fs.Dir("#")]
 
     SCons.Script.Main._build_targets = drive
@@ -81,7 +89,14 @@ def _serve(graph: Graph, address: str) -> None:
                     heard = _heard(graph, asked) if order.get("filter", True) else asked
                     answer(graph.update(heard, _cut(order)), heard=heard)
                 elif order["do"] == "sync":
-                    graph.sync()
+                    try:
+                        graph.sync()
+                        answer(Build(True))
+                    except HotReloadError as error:
+                        answer(Build(False, errors=(error,)))
+                elif order["do"] == "idle":
+                    while graph.idle() is not None:
+                        time.sleep(0.01)
                     answer(Build(True))
                 elif order["do"] == "known":
                     answer(Build(True), inputs=sorted(graph.inputs()), directories=sorted(graph.directories()))

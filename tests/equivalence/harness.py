@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,25 @@ class Session:
         self.starts += 1
         return self.started
 
+    def interrupt(self, number: int) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        assert self._process
+        os.kill(self._process.pid, number)
+        code = self._process.wait(LIMIT)
+        self.close()
+        return code
+
+    def send(self, **order: Any) -> None:
+        """Ask without waiting for the answer."""
+        self._channel.write(json.dumps(order) + "\n")
+        self._channel.flush()
+
     @property
     def output(self) -> str:
         return (self._tree.base / "driver.txt").read_text(encoding="utf-8", errors="replace")
 
     def ask(self, **order: Any) -> Fields:
-        self._channel.write(json.dumps(order) + "\n")
-        self._channel.flush()
+        self.send(**order)
         return self._read()
 
     def update(self, files: list[Path], **more: Any) -> Fields:
@@ -113,7 +126,14 @@ class Session:
 class Tree:
     """A project, a copy of its sources that nobody builds in, and what is needed to compare."""
 
-    def __init__(self, base: Path, arguments: list[str], old_scons: str = "", fault: str = "") -> None:
+    def __init__(
+        self,
+        base: Path,
+        arguments: list[str],
+        old_scons: str = "",
+        fault: str = "",
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self.base = base
         self.root = base / "work" / "project"
         self.pristine = base / "pristine"
@@ -123,8 +143,11 @@ class Tree:
             self.environment.pop(name, None)
         if old_scons:
             self.environment["PYTHONPATH"] = old_scons
-        project.write(self.root)
-        project.write(self.pristine)
+        for root in (self.root, self.pristine):
+            if files is None:
+                project.write(root)
+            else:
+                project.lay(root, files)
         self._fresh = subprocess.Popen(
             [sys.executable, str(TESTS / "equivalence" / "fresh.py")],
             env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

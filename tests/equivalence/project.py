@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 SITE_INIT = """\
@@ -86,7 +87,6 @@ env.Alias("all", ["#out", "#build", "#dist"])
 """
 
 FILES = {
-    "site_scons/site_init.py": SITE_INIT,
     "SConstruct": SCONSTRUCT,
     "words.txt": "one two\n",
     "src/SConscript": SRC,
@@ -135,9 +135,14 @@ FILES = {
 
 
 def write(root: Path) -> None:
-    for name, text in FILES.items():
+    lay(root, FILES)
+    os.symlink("../real/linked.c", root / "src/linked.c")
+
+
+def lay(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in {"site_scons/site_init.py": SITE_INIT, **files}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    os.chmod(root / "tools/made.sh", 0o755)
-    os.symlink("../real/linked.c", root / "src/linked.c")
+        if text.startswith("#!"):
+            path.chmod(0o755)
