@@ -3,6 +3,7 @@ the disk does not play along."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -149,13 +150,18 @@ def test_an_interrupted_session_leaves_what_a_fresh_scons_can_go_on_with(tree: T
 
 
 def test_it_says_why(tree: Tree) -> None:
-    """In the words of scons --debug=explain."""
+    """In the words of scons --debug=explain, with the signatures of what changed."""
     tree.session.start()
+    signatures = [hashlib.md5((tree.root / "one.os").read_bytes()).hexdigest()]
     answer = tree.session.update(tree.write("inc/one.h", "#define ONE 9\n"), explain=True)
     reasons = {step[0]: step[3] for step in answer["steps"]}
+    signatures.append(hashlib.md5((tree.root / "one.os").read_bytes()).hexdigest())
+    old, new = (hashlib.md5(b"#define ONE %d\n" % number).hexdigest() for number in (1, 9))
+    indent = "\n" + " " * 15
     assert reasons == {
-        "one.os": "rebuilding `one.os' because `inc/one.h' changed",
-        "out/libplug.so": "rebuilding `out/libplug.so' because `one.os' changed",
+        "one.os": f"rebuilding `one.os' because `inc/one.h' changed{indent}old: {old}{indent}new: {new}",
+        "out/libplug.so": "rebuilding `out/libplug.so' because `one.os' changed"
+        f"{indent}old: {signatures[0]}{indent}new: {signatures[1]}",
     }
     kinds = {step[0]: step[1] for step in answer["steps"]}
     assert kinds == {"one.os": "compile", "out/libplug.so": "link"}

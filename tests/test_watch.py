@@ -835,8 +835,8 @@ def test_polling_does_not_look_at_the_tree(place: Place, monkeypatch: pytest.Mon
         place.write(f"{number}.txt")
     watcher = place.watch(poll=True)
     looked: list[str] = []
-    look = module._look
-    monkeypatch.setattr(module, "_look", lambda name: (looked.append(name), look(name))[1])
+    look = module.signature
+    monkeypatch.setattr(module, "signature", lambda name: (looked.append(name), look(name))[1])
     path.write_text("new")
     found = watcher.next(LIMIT)
     assert found and set(looked) == {str(path)}

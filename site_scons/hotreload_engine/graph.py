@@ -22,7 +22,9 @@ from . import scons_internals as scons
 from .audit import Reads
 from .expansions import Expansions
 from .fallback import Fresh
+from .files import Sig, signature
 from .index import Index
+from .ledger import Ledger, abandoned
 from .model import Build, HotReloadError, Step, StepKind
 
 _LINKERS = frozenset({"Program", "SharedLibrary", "StaticLibrary", "LoadableModule"})
@@ -34,7 +36,7 @@ RETRY_AFTER = 10.0
 """Seconds until signatures that could not be written are tried again."""
 _CLOCK_SLACK = 20_000_000
 """Nanoseconds by which a file's change time may be older than the moment of the change: the kernel's coarse clock."""
-_MAKING: scons.Sig = (-1, -1, -1)
+_MAKING: Sig = (-1, -1, -1)
 
 
 class Graph:
@@ -57,22 +59,25 @@ class Graph:
         self._reads = reads
         self._top = str(fs.Top.get_abspath())
         self._fresh: Fresh | None = None
-        self._outputs: dict[str, scons.Sig | None] = {}
+        self._outputs: dict[str, Sig | None] = {}
         """Files that the build makes, as it left them."""
         self._unfinished: set[Any] = set()
         """Nodes that a pass left otherwise than a fresh scons would: evaluated again with the next one."""
         self._suspects: set[str] = set()
         """Files that changed under a pass: looked at again with the next one, event or not."""
-        self._waiting: dict[str, scons.Sig | None] = {}
+        self._waiting: dict[str, Sig | None] = {}
         """Files because of which the SConscripts should be read again, as they were when that was last asked for."""
         self._last_pass = (0, 0)
         """When the last pass began and ended, in ns of the system clock."""
+        self._absent: set[Any] = set()
+        """Targets that their own command does not make: a fresh scons runs it every time."""
         self._dirty_since: float | None = None
-        self._trouble = ""
-        """What deferred work met with: told with the next Build."""
+        self._unwritable = False
+        self._due = False
+        self._ledger = Ledger(self._top)
         if lacking := scons.missing(fs):
             self.fallback = f"SCons {scons.version()} lacks {lacking}"
-            self._fresh = Fresh(self._top, targets)
+            self._fresh = Fresh(self._top, targets, scons.launch_directory(), scons.made_files(fs))
             return
         scons.keep_executors()
         self._expansions = Expansions()
@@ -94,6 +99,7 @@ class Graph:
         ok = bool(nodes) and status.code == 0
         error = HotReloadError("the first build failed", "", "mend it and save: this session builds again")
         if self._fresh:
+            self._fresh.ok = ok
             self._fresh.look()
         else:
             self._learn_all(nodes, ok, began)
@@ -112,13 +118,16 @@ class Graph:
                 self._unfinished.add(node)
             if scons.is_made(node):
                 path = node.get_abspath()
-                self._outputs[path] = scons.signature(path)
+                self._outputs[path] = signature(path)
+                if current and scons.is_absent(node):
+                    self._absent.add(node)
             elif scons.is_file(node) and scons.has_moved(node):
                 self._suspects.update(self._places.mirrored(node.get_abspath()))
                 self._distrust(self._index.parents(node))
         for node in self._places.all():
             if not self._index.is_known(node):
                 scons.forget_memory(node)
+        scons.signatures_as_they_are()
         self._last_pass = (began, time.time_ns())
 
     # --- what matters ----------------------------------------------------------------------------------------------
@@ -146,17 +155,29 @@ class Graph:
             return self._fresh.relevant(path)
         if path in self._outputs:
             left = self._outputs[path]
-            return left is not _MAKING and scons.signature(path) != left
+            return left is not _MAKING and signature(path) != left
         if self._index.knows(path) or path in self._script_lookups:
             return True
         return bool(self._reads and self._reads.concerns(path))
 
     def is_current(self, path: str) -> bool:
         """Whether the target at ``path`` is as a fresh scons would leave it."""
-        return self._fresh is not None or not any(node in self._unfinished for node in self._places.at(path))
+        if self._fresh:
+            return self._fresh.ok
+        return not any(node in self._unfinished for node in self._places.at(path))
 
     def all_current(self) -> bool:
         return not self._unfinished and not self._suspects and not self._waiting
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the SConscripts ought to be read again, but have an error."""
+        return bool(self._waiting)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to build though no file changed: ``update(())``."""
+        return self._due
 
     # --- a pass ----------------------------------------------------------------------------------------------------
 
@@ -167,9 +188,10 @@ class Graph:
         so: the next update finishes what this one began, whatever files it is given.
         """
         if self._fresh:
-            return self._fresh.update(cut)
+            return self._fresh.update()
         changes = _Changes()
-        changed = {*files, *self._suspects}
+        files, self._due = set(files), False
+        changed = files | self._suspects
         for path in changed:
             if not os.path.lexists(path):
                 self._places.drop_copies(path)
@@ -186,7 +208,7 @@ class Graph:
         if not changes.nodes and not self._unfinished:
             self._suspects.clear()
             return Build(True, of=self._index.objects)
-        closure = self._index.closure(changes.nodes | self._unfinished | self._index.always)
+        closure = self._index.closure(changes.nodes | self._unfinished | self._index.always | self._absent)
         needed, tops = self._index.reduced(closure)
         rescan = changes.rescan | self._unfinished
         for node in changes.nodes:
@@ -199,7 +221,7 @@ class Graph:
         self._hooks.touched |= changes.nodes
         self._places.make_directories_again(needed)
         self._suspects.clear()
-        return self._run(tops, needed, cut)
+        return self._run(tops, needed, cut, by_itself=not files)
 
     def _restart_reason(self, changed: set[str]) -> str:
         """Why only a fresh scons would be right; "" when it need not be.
@@ -207,7 +229,7 @@ class Graph:
         The same reasons are told once: the SConscripts may have an error, and the old graph serves until it is mended.
         """
         reasons = {path: reason for path in changed | set(self._waiting) if (reason := self._why_restart(path))}
-        now = {path: scons.signature(path) for path in reasons}
+        now = {path: signature(path) for path in reasons}
         if now == self._waiting:
             return ""
         self._waiting = now
@@ -222,7 +244,7 @@ class Graph:
         """Which nodes a change of this file may change: those that stand for it, those that looked for its name, and
         the directories that have it in them."""
         left = self._outputs.get(path, _MAKING)
-        if left is not _MAKING and scons.signature(path) == left:
+        if left is not _MAKING and signature(path) == left:
             return
         if self._places.is_directory(path) or os.path.isdir(path):
             for below in {*self._places.below(path), *_files_below(path)}:
@@ -256,8 +278,8 @@ class Graph:
         began, ended = self._last_pass
         return began - _CLOCK_SLACK <= when <= ended + _CLOCK_SLACK
 
-    def _run(self, tops: list[Any], needed: set[Any], cut: Callable[[], bool]) -> Build:
-        pass_ = Pass(self.explain, self._index.tops, self._note_making)
+    def _run(self, tops: list[Any], needed: set[Any], cut: Callable[[], bool], by_itself: bool) -> Build:
+        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._ledger)
         runner = scons.Runner(tops, self._options, pass_)
         began, started = time.time_ns(), time.perf_counter()
         before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
@@ -268,6 +290,7 @@ class Graph:
         was_cut = guard.was_cut
         whole = not number and not was_cut and not pass_.errors and status.code == 0
         self._conclude(pass_, needed, before, whole)
+        self._due = bool(self._look_again(pass_)) and not by_itself and not was_cut
         self._last_pass = (began, time.time_ns())
         if number:
             signal.raise_signal(number)
@@ -278,12 +301,11 @@ class Graph:
             HotReloadError(error.what, error.where, error.remedy, text if index == 0 else "")
             for index, error in enumerate(pass_.errors)
         )
-        note, self._trouble = self._trouble, ""
         if was_cut or pass_.moved:
-            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True, note=note)
-        return Build(whole, tuple(pass_.steps), self._index.objects, ms, text, errors, note=note)
+            return Build(False, tuple(pass_.steps), self._index.objects, ms, text, cut=True)
+        return Build(whole, tuple(pass_.steps), self._index.objects, ms, text, errors)
 
-    def _conclude(self, pass_: Pass, needed: set[Any], before: dict[Any, scons.Sig | None], whole: bool) -> None:
+    def _conclude(self, pass_: Pass, needed: set[Any], before: dict[Any, Sig | None], whole: bool) -> None:
         """Learn what a pass has made of the graph, and what is left to do."""
         fresh = self._index.add(needed)
         left = {node for node in [*needed, *fresh] if not scons.settle(node)}
@@ -300,14 +322,32 @@ class Graph:
             path for path, left_as in list(self._outputs.items()) if left_as is _MAKING
         }
         for path in made:
-            self._outputs[path] = scons.signature(path)
+            self._outputs[path] = pass_.left.get(path) or signature(path)
         for node in [*needed, *fresh]:
             if scons.is_made(node) and (path := node.get_abspath()) not in made:
-                now = scons.signature(path)
+                now = signature(path)
                 if node in before and before[node] != now and scons.is_derived(node) and before[node] is not None:
                     self._suspects.add(path)  # somebody else did that, while commands ran
                 else:
                     self._outputs[path] = now
+
+    def _look_again(self, pass_: Pass) -> list[str]:
+        """What the commands of a pass left and something else took away before anybody could have heard of it. Called
+        when events of these files count again: nothing falls in between."""
+        gone = []
+        for path, left in pass_.left.items():
+            now = signature(path)
+            if now is None and left is not None:
+                gone.append(path)
+            elif now != left:
+                self._outputs[path] = now  # by another command of the pass
+        for target in pass_.finished:
+            if scons.is_absent(target) and pass_.left.get(target.get_abspath()) is None:
+                self._absent.add(target)
+            else:
+                self._absent.discard(target)
+        self._suspects.update(gone)
+        return gone
 
     def _distrust(self, nodes: Iterable[Any]) -> None:
         """Targets that are not what their signatures say: neither we nor a fresh scons may take them for current."""
@@ -324,28 +364,39 @@ class Graph:
     # --- deferred work ---------------------------------------------------------------------------------------------
 
     def idle(self) -> float | None:
-        """Do deferred work whose time has come; seconds until there is more to do, None when there is none."""
+        """Do deferred work whose time has come; seconds until there is more to do, None when there is none.
+
+        HotReloadError when it cannot be done: once, though it is tried again and again.
+        """
         if self._dirty_since is None:
             return None
         left = self._dirty_since + FLUSH_AFTER - time.monotonic()
         if left > 0:
             return left
         if self._expansions.to_check:
-            self._unfinished.update(self._expansions.recheck())
+            if changed := self._expansions.recheck():
+                self._unfinished.update(changed)
+                self._due = True
             return 0.0
         try:
             self.sync()
-        except HotReloadError as error:
-            self._trouble = str(error)
+        except HotReloadError:
             self._dirty_since = time.monotonic() + RETRY_AFTER
+            if not self._unwritable:
+                self._unwritable = True
+                raise
             return RETRY_AFTER
         return None
 
     def sync(self) -> None:
         """Write .sconsign now: a fresh scons afterwards finds what this session built."""
-        if self._dirty_since is not None:
-            scons.write_signatures()
+        if self._fresh:
+            return
+        if self._dirty_since is not None or scons.others_wrote_signatures():
+            scons.write_signatures(lambda path: path in self._outputs and self._outputs[path] == signature(path))
             self._dirty_since = None
+            self._unwritable = False
+            self._ledger.clear()
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -362,7 +413,7 @@ class _Changes:
 class Pass:
     """What one run of the Taskmaster did. Its methods are called from SCons's threads."""
 
-    def __init__(self, explain: bool, asked: set[Any], making: Callable[[Any], None]) -> None:
+    def __init__(self, explain: bool, asked: set[Any], making: Callable[[Any], None], ledger: Ledger) -> None:
         self.explain = explain
         self.asked = asked
         """Nodes that the user asked for: it is an error if they are not there and nothing makes them."""
@@ -370,17 +421,22 @@ class Pass:
         self.steps: list[Step] = []
         self.errors: list[HotReloadError] = []
         self.begun: set[Any] = set()
+        self.finished: list[Any] = []
+        self.left: dict[str, Sig | None] = {}
+        """Targets as their commands left them."""
         self.moved: set[Any] = set()
         """Targets one of whose sources was another before their command than after it."""
         self._running: set[Any] = set()
         self._failed: set[Any] = set()
         self._making = making
+        self._ledger = ledger
 
     def stop(self) -> None:
         self.stopped = True
 
     def prepare(self, targets: list[Any]) -> None:
         """SCons is about to take the old files away."""
+        self._ledger.note(target.get_abspath() for target in targets if scons.is_file(target))
         for target in targets:
             for node in [target, *(target.side_effects or ())]:
                 if scons.is_file(node):
@@ -393,6 +449,11 @@ class Pass:
 
     def end(self, targets: list[Any], began: float, why: str) -> None:
         ms = (time.perf_counter() - began) * 1e3
+        for target in targets:
+            if scons.is_file(target):
+                path = target.get_abspath()
+                self.left[path] = signature(path)
+                self.finished.append(target)
         self._running.difference_update(targets)
         self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why))
         if any(scons.is_file(child) and scons.has_moved(child) for child in scons.sources_looked_at(targets)):
@@ -441,6 +502,21 @@ class _Guard:
                 self._pass.stop()
                 self._runner.stop()
             commands.end_all()  # again: a thread may have been about to start one
+
+
+def forget_abandoned(fs: Any, write: bool) -> int:
+    """What a session that was killed was building is not current, whatever .sconsign says: how many targets that were.
+
+    To be called before anything is built. ``write``: for good, not for this process alone.
+    """
+    top = str(fs.Top.get_abspath())
+    with abandoned(top, keep=not write) as targets:
+        for target in targets:
+            with contextlib.suppress(TypeError):  # a directory of that name now
+                scons.forget_signature(fs.File(target))
+        if targets and write:
+            scons.write_signatures()
+    return len(targets)
 
 
 def _kind(node: Any) -> StepKind:

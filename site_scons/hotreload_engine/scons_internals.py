@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ import SCons.Node
 import SCons.Node.Alias
 import SCons.Node.FS
 import SCons.SConsign
+import SCons.Script
 import SCons.Script.Main
 import SCons.Taskmaster
 import SCons.Util
@@ -32,6 +34,7 @@ try:
 except ImportError:
     import SCons.Job as _job  # 4.4
 
+from .files import Sig, signature, signed
 from .model import HotReloadError
 
 _NEEDED: tuple[tuple[Any, str], ...] = (
@@ -58,9 +61,6 @@ _NEEDED: tuple[tuple[Any, str], ...] = (
     (SCons.Action, "print_actions"),
 )
 
-Sig = tuple[int, int, int]
-"""What tells one state of a file from another: mtime in ns, size, inode. Not ctime: making a hard link changes it."""
-
 
 def version() -> str:
     return str(SCons.__version__)
@@ -69,7 +69,7 @@ def version() -> str:
 def missing(fs: Any) -> str:
     """Names of what this SCons lacks, "" when all is there."""
     names = [
-        f"{getattr(owner, '__name__', owner)}.{name}"
+        f"{f'{owner.__module__}.{owner.__qualname__}' if isinstance(owner, type) else owner.__name__}.{name}"
         for owner, names in _NEEDED
         for name in names.split()
         if not hasattr(owner, name)
@@ -83,18 +83,6 @@ def missing(fs: Any) -> str:
     return ", ".join(names)
 
 
-def signature(path: str) -> Sig | None:
-    """Of the file, through symbolic links; None when there is none."""
-    try:
-        return _sig(os.stat(path))
-    except OSError:
-        return None
-
-
-def _sig(status: os.stat_result) -> Sig:
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
 def has_moved(node: Any) -> bool:
     """Whether a source file is another now than when SCons looked at it."""
     try:
@@ -102,7 +90,20 @@ def has_moved(node: Any) -> bool:
         seen = file._memo["stat"]
     except (AttributeError, KeyError):
         return False
-    return signature(file.get_abspath()) != (None if seen is None else _sig(seen))
+    return signature(file.get_abspath()) != (None if seen is None else signed(seen))
+
+
+def launch_directory() -> str:
+    """Where scons was started, before -C and before an SConstruct above was looked for."""
+    return str(SCons.Script._SConscript.launch_dir)
+
+
+def made_files(fs: Any) -> list[str]:
+    """Files that SCons makes, of the nodes that it knows now; also where something of ``_NEEDED`` is missing."""
+    try:
+        return [str(node.get_abspath()) for node in fs.get_root("")._lookupDict.values() if is_made(node)]
+    except AttributeError:
+        return []
 
 
 # --- what is replaced in SCons --------------------------------------------------------------------------------------
@@ -353,7 +354,7 @@ def _task_class(options: Any, pass_: Pass) -> type:
         def make_ready(self) -> None:
             SCons.Taskmaster.OutOfDateTask.make_ready(self)
             if pass_.explain and self.out_of_date:
-                self.why = (self.out_of_date[0].explain() or "").strip()
+                self.why = explain(self.out_of_date[0])
 
         def prepare(self) -> None:
             if self.targets[0].get_state() == SCons.Node.executing:
@@ -417,13 +418,64 @@ def forget_signature(node: Any) -> None:
     node._memo.pop("get_stored_info", None)
 
 
-def write_signatures() -> None:
+def write_signatures(is_ours: Callable[[str], bool] = lambda path: True) -> None:
+    """``is_ours``: whether the file at a path is as this session left it. Where another scons wrote signatures
+    meanwhile they stay unless the file is ours; SCons by itself would lose them.
+    """
     try:
+        if others_wrote_signatures():
+            _take_over_signatures(is_ours)
         SCons.SConsign.write()
+        _as_written.update((id(db), signature(_file_of(db))) for db in SCons.SConsign.DB_sync_list)
     except OSError as error:
+        for db in SCons.SConsign.DB_sync_list:
+            with contextlib.suppress(AttributeError):
+                db._needs_sync = False  # or it would try when the interpreter ends, with a traceback
         raise HotReloadError(
             f"cannot write .sconsign: {error.strerror}", "", "make room or permission: scons would build again"
         ) from error
+
+
+_as_written: dict[int, Sig | None] = {}
+"""Signature file (by the id of what SCons holds of it for the life of the process) → how we left it."""
+
+
+def signatures_as_they_are() -> None:
+    """From now on another scons's doing is told from ours."""
+    _as_written.update((id(db), signature(_file_of(db))) for db in SCons.SConsign.DB_sync_list)
+
+
+def others_wrote_signatures() -> bool:
+    return any(
+        id(db) in _as_written and _as_written[id(db)] != signature(_file_of(db)) for db in SCons.SConsign.DB_sync_list
+    )
+
+
+def _file_of(db: Any) -> str:
+    """dblite's; other database modules are left to SCons."""
+    return str(getattr(db, "_file_name", ""))
+
+
+def _take_over_signatures(is_ours: Callable[[str], bool]) -> None:
+    held = {os.path.normcase(file.dir.get_internal_path()): file for file in SCons.SConsign.sig_files}
+    for db in SCons.SConsign.DB_sync_list:
+        if not hasattr(db, "_dict") or _as_written.get(id(db)) == signature(_file_of(db)):
+            continue
+        try:
+            with open(_file_of(db), "rb") as stream:
+                theirs = pickle.load(stream)
+        except (OSError, ValueError, EOFError, pickle.UnpicklingError):
+            continue  # gone, or damaged: ours is written in its place
+        for place, pickled in theirs.items():
+            file = held.get(place)
+            if file is None:
+                db[place] = pickled
+                continue
+            for name, entry in pickle.loads(pickled).items():
+                if not is_ours(os.path.join(file.dir.get_abspath(), name)):
+                    entry.convert_from_sconsign(file.dir, name)
+                    file.entries[name] = entry
+            file.dirty = True
 
 
 # --- the file system as SCons knows it ------------------------------------------------------------------------------
@@ -575,6 +627,42 @@ def sources_looked_at(targets: list[Any]) -> Iterator[Any]:
                 yield child
 
 
+def explain(node: Any) -> str:
+    """Why the target is out of date, in SCons's words; with the signatures of what changed, which SCons keeps back.
+
+    A signature is the content's hash, or the time where that is what is compared and the content is not known.
+    """
+    text = str(node.explain() or "").strip()
+    old: Any = getattr(node.get_stored_info(), "binfo", None)
+    new = node.get_binfo()
+    try:
+        before = dict(zip(old.bsources + old.bdepends + old.bimplicit, _infos(old), strict=False))
+        after = dict(zip(new.bsources + new.bdepends + new.bimplicit, _infos(new), strict=False))
+    except AttributeError:
+        return text  # never built, or not in this way
+    lines = []
+    names = {kid: node.dir.Entry(kid) if hasattr(kid, "dir") else kid for kid in after if kid in before}
+    changed = {f"`{name}' changed": kid for kid, name in names.items()}
+    for line in text.splitlines():
+        lines.append(line)
+        for words, kid in changed.items():
+            if line.endswith(words) and (told := _told(before[kid], after[kid])):
+                lines += [f"{' ' * 15}{title}: {signed}" for title, signed in zip(("old", "new"), told, strict=True)]
+    return "\n".join(lines)
+
+
+def _infos(info: Any) -> list[Any]:
+    return list(info.bsourcesigs + info.bdependsigs + info.bimplicitsigs)
+
+
+def _told(before: Any, after: Any) -> tuple[str, str] | None:
+    for name in ("csig", "timestamp"):
+        old, new = getattr(before, name, None), getattr(after, name, None)
+        if old and new and old != new:
+            return str(old), str(new)
+    return None
+
+
 def prerequisites(node: Any) -> Iterable[Any]:
     """What is built before the node and concerns it no further."""
     return node.prerequisites or ()
@@ -619,6 +707,15 @@ def is_derived(node: Any) -> bool:
 
 def is_object(node: Any) -> bool:
     return builder_name(node) in ("StaticObject", "SharedObject", "Object")
+
+
+def is_absent(node: Any) -> bool:
+    """Whether the target of a builder is not there, in a repository neither."""
+    return (
+        isinstance(node, SCons.Node.FS.File)
+        and bool(node.has_builder())
+        and not any(os.path.lexists(os.path.join(place.get_abspath(), node.name)) for place in node.dir.get_all_rdirs())
+    )
 
 
 def is_always_built(node: Any) -> bool:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from . import elf
 from .deliver import Cause, Delivery, Files
+from .files import Sig, signature
 from .graph import Graph
 from .hosts import Vigil
 from .journal import Journal
@@ -56,7 +57,7 @@ class Session:
         self._deliveries = [Delivery(plugin, emit, files) for plugin in plugins]
         self._watcher = Watcher(self._relevant, settings.poll)
         self._vigil = Vigil(self._watcher.wake)
-        self._delivered: dict[str, tuple[int, int, int]] = {}
+        self._delivered: dict[str, Sig | None] = {}
         self._bad = bool((settings.carried or {}).get("bad"))
         """The last build or reading of the SConscripts failed, and nothing good has come since."""
         self._untidy = True
@@ -85,11 +86,10 @@ class Session:
         gc.freeze()  # the graph stays: the collector need not walk it again and again
         self._watch()
         self._after(build, Cause(build), first=True)
-        self._ready()
         # Edits between the reading of an input and the start of its watch had no event.
-        missed = [path for path in self._graph.inputs() if _changed_since(path, began)]
-        if missed:
-            self._pass(ChangeSet(frozenset(missed), time.monotonic(), time.monotonic()), quietly=True)
+        if missed := self._watcher.missed(began):
+            self._pass(_changes(missed), quietly=True)
+        self._ready()
 
     def _turn(self) -> None:
         """Wait for one thing to happen and see to it."""
@@ -99,6 +99,9 @@ class Session:
         self._see_to_processes()
         if changes is None and self._cut and not self._inputs_changed():
             changes = self._cut
+        if changes is None and self._graph.is_due:
+            self._pass(_changes(), quietly=True)
+            return
         if changes is None:
             if self._untidy and not self._watcher.pending():
                 self._untidy = False
@@ -119,7 +122,7 @@ class Session:
         times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
         if self._cut:
             times.append(0.3)
-        if self._untidy:
+        if self._untidy or self._graph.is_due:
             times.append(0.0)
         elif (more := self._idle()) is not None:
             times.append(more)
@@ -154,26 +157,27 @@ class Session:
 
     def _pass(self, changes: ChangeSet, quietly: bool = False) -> None:
         """``quietly``: say nothing if nothing is to be built."""
-        cause_at = time.monotonic()
+        began, cause_at = time.time(), time.monotonic()
         if not quietly:
             self._emit("change", files=sorted(changes.files), note=changes.note)
         files = changes.files | (self._cut.files if self._cut else frozenset())
         self._cut = None
         build = self._graph.update(files, self._inputs_changed)
-        if build.restart:
+        while build.restart:
             self._restart(build.restart)
-            return
+            build = self._graph.update(files, self._inputs_changed)  # what else was saved, by what was read before
         if build.cut or self._inputs_changed():
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
-            self._watch()
+            self._watch(began)
             return
         if build.steps or build.errors or not quietly:
             self._after(build, Cause(build, changes.last_at, cause_at))
-        self._watch()
+        self._watch(began)
 
     def _after(self, build: Build, cause: Cause, first: bool = False) -> None:
         """A pass is over: say what it did and deliver what it made."""
         fresh = [delivery for delivery in self._deliveries if self._is_fresh(delivery)]
+        good = build.ok and not self._graph.is_waiting
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
@@ -188,14 +192,14 @@ class Session:
             why=[{"target": step.target, "why": step.why} for step in build.steps if step.why],
             unchanged=not build.steps and not first,
             delivers=bool(fresh) or first,
-            fixed=self._bad and build.ok,
+            fixed=self._bad and good,
         )
         for error in build.errors:
             self._emit.error(error, running=[pair for delivery in self._deliveries for pair in delivery.running()])
             for delivery in self._deliveries:
                 delivery.slot.set_trouble(error.whole)
-        was_bad, self._bad = self._bad, not build.ok
-        if build.ok and was_bad:
+        was_bad, self._bad = self._bad, not good
+        if good and was_bad:
             for delivery in self._deliveries:
                 delivery.slot.clear_trouble()
         for delivery in fresh:
@@ -204,7 +208,7 @@ class Session:
             self._start_host()
 
     def _deliver(self, delivery: Delivery, cause: Cause) -> None:
-        self._delivered[delivery.plugin.library] = _identity(delivery.plugin.library)
+        self._delivered[delivery.plugin.library] = signature(delivery.plugin.library)
         generation = delivery.publish(cause)
         if generation:
             delivery.call(generation, cause, self._inputs_changed)
@@ -215,9 +219,10 @@ class Session:
     def _is_fresh(self, delivery: Delivery) -> bool:
         """Whether the library was made anew, and whole: an error elsewhere in the project does not hold it back."""
         library = delivery.plugin.library
-        return self._delivered.get(library) != _identity(library) and self._graph.is_current(library)
+        return self._delivered.get(library, ()) != signature(library) and self._graph.is_current(library)
 
     def _restart(self, reason: str) -> None:
+        """Returns only when the SConscripts cannot be read now."""
         ok, output = self._relaunch.trial()
         if not ok:
             self._bad = True
@@ -277,9 +282,10 @@ class Session:
     def _inputs_changed(self) -> bool:
         return self._watcher.pending(self._graph.relevant)
 
-    def _watch(self) -> None:
+    def _watch(self, since: float | None = None) -> None:
+        """``since``: when the pass began that may have found directories (Unix seconds)."""
         directories = self._graph.directories() | {delivery.slot.directory for delivery in self._deliveries}
-        for problem in self._watcher.watch(directories):
+        for problem in self._watcher.watch(directories, since):
             if problem.where not in self._told:
                 self._told.add(problem.where)
                 self._emit.error(problem)
@@ -315,17 +321,6 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise _Ended(number)
 
 
-def _identity(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    except OSError:
-        return 0, 0, 0
-
-
-def _changed_since(path: str, when: float) -> bool:
-    """By the inode's change time, which a rename cannot carry over; with a second of doubt for coarse clocks."""
-    try:
-        return os.stat(path).st_ctime >= when - 1.0
-    except OSError:
-        return True
+def _changes(files: frozenset[str] = frozenset()) -> ChangeSet:
+    now = time.monotonic()
+    return ChangeSet(files, now, now)

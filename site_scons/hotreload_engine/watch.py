@@ -22,10 +22,11 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .files import changed_since, signature
 from .model import ChangeSet, HotReloadError
 
 # --- when a set of events is settled: pure --------------------------------------------------------------------
@@ -181,11 +182,8 @@ class Watcher:
         if fresh:
             self._git_locks = _git_locks(self._places.real.values())
         if since is not None:
-            for directory in fresh:
-                for name in _listing(directory):
-                    path = os.path.join(directory, name)
-                    if self._relevant(path) and _changed_after(path, since):
-                        self._note([path], "content")
+            for path in self._changed_in(fresh, since):
+                self._note([path], "content")
         problems, self._problems = self._problems, []
         return problems
 
@@ -204,7 +202,21 @@ class Watcher:
         with self._looking:
             for path in new:
                 if self._is_polled(path):
-                    self._looks[path] = _look(path)
+                    self._looks[path] = signature(path)
+
+    def missed(self, since: float) -> frozenset[str]:
+        """Inputs, and relevant files of the watched directories, that changed after ``since`` (Unix seconds); inputs
+        with a second of doubt, for files that another machine's clock stamps. For the beginning, when what changed
+        before the watch had no event."""
+        inputs = (path for path in self._inputs if changed_since(path, since, 1.0))
+        return frozenset(inputs).union(self._changed_in(self._wanted, since))
+
+    def _changed_in(self, directories: Iterable[str], since: float) -> Iterator[str]:
+        for directory in directories:
+            for name in _listing(directory):
+                path = os.path.join(directory, name)
+                if changed_since(path, since, 0.05) and self._relevant(path):
+                    yield path
 
     def close(self) -> None:
         """Threads and descriptors are gone when it returns. May be called twice."""
@@ -274,7 +286,7 @@ class Watcher:
             note = "file events were lost: every input is looked at"
             return ChangeSet(frozenset(sightings), lost.first_at, lost.last_at, True, note)
         for name in sightings:
-            self._delivered[name] = _look(name)
+            self._delivered[name] = signature(name)
         return ChangeSet(
             frozenset(sightings),
             min(sighting.first_at for sighting in sightings.values()),
@@ -378,7 +390,7 @@ class Watcher:
             for name in names:
                 if kind != "touched":
                     self._unfinished.discard(name)
-                elif name in self._unfinished or _look(name) == self._delivered.get(name, ()):
+                elif name in self._unfinished or signature(name) == self._delivered.get(name, ()):
                     continue
                 self._sightings[name] = sight(self._sightings.get(name), at, kind, alias)
                 alias = True
@@ -490,7 +502,7 @@ class Watcher:
             if polled or links:
                 for path in self._inputs:
                     if path not in self._looks and self._is_polled(path):
-                        self._looks[path] = _look(path)
+                        self._looks[path] = signature(path)
 
     def _is_polled(self, path: str) -> bool:
         return os.path.dirname(path) in self._polled or path in self._polled_links
@@ -518,7 +530,7 @@ class Watcher:
             self._look_again = max(POLL, 8 * (time.monotonic() - began))
 
     def _compare(self, path: str, at: float) -> None:
-        look = _look(path)
+        look = signature(path)
         if look != self._looks.get(path, ()):
             self._looks[path] = look
             self._note([path], "content" if look else "gone", at)
@@ -730,14 +742,6 @@ def _name_of_nameless(path: str) -> str:
     return path
 
 
-def _look(path: str) -> tuple[int, ...] | None:
-    try:
-        status = os.stat(path)
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    except OSError:
-        return None
-
-
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_ctime_ns
 
@@ -747,14 +751,6 @@ def _listing(directory: str) -> list[str]:
         return os.listdir(directory)
     except OSError:
         return []
-
-
-def _changed_after(path: str, when: float) -> bool:
-    """By the inode's change time, which a rename does not carry over; with some doubt for coarse clocks."""
-    try:
-        return os.lstat(path).st_ctime >= when - 0.05
-    except OSError:
-        return False
 
 
 def _above(directory: str) -> Iterable[str]:

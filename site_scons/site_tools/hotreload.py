@@ -30,7 +30,7 @@ import SCons.Script  # noqa: E402
 import SCons.Script.Main  # noqa: E402
 import SCons.Util  # noqa: E402
 
-from hotreload_engine import audit, once, relaunch, report  # noqa: E402
+from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
 from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
 
@@ -230,6 +230,7 @@ class _Project:
         targets = _without(ours) if ours else targets
         passive = options.no_exec or options.question or options.clean
         try:
+            self._distrust_abandoned(fs, passive)
             if passive or not ours:
                 return self._plain(fs, options, targets, target_top, passive)
             if len(ours) > 1:
@@ -307,6 +308,15 @@ class _Project:
             )
             SCons.Script.Main.exit_status = session.run()
         return [fs.Dir("#")]
+
+    def _distrust_abandoned(self, fs, passive):
+        if ledger.is_there(fs.Top.get_abspath()):
+            from hotreload_engine.graph import forget_abandoned
+
+            if count := forget_abandoned(fs, write=not passive):
+                _say(
+                    f"hotreload: a session was killed in the middle of a build: {count} of its targets are built again"
+                )
 
     def _is_ours(self, name, fs):
         # The alias is made only now: an earlier one would take the place of a project's own target of that name.

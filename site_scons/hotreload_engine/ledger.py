@@ -1,0 +1,88 @@
+"""Targets whose signatures are not on disk yet: noted before they are built, so that a killed session deceives nobody.
+
+SCons writes .sconsign late. A process that is killed in between leaves new targets beside old signatures; when the
+source is then put back, a fresh scons takes the stale target for current. The ledger names such targets: it is there
+only while there are some, and its owner holds a POSIX record lock on it (fcntl(2): no child inherits that). Without an
+owner it was abandoned; the next scons forgets the signatures of what it names. A disk that cannot take it costs this
+protection and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+
+_NAME = ".sconsign.unwritten"
+
+
+class Ledger:
+    """One session's. ``note`` may be called from any of SCons's threads, the rest from the session's."""
+
+    def __init__(self, top: str) -> None:
+        """``top``: the project's directory, absolute."""
+        self._top = top
+        self._path = os.path.join(top, _NAME)
+        self._descriptor: int | None = None
+        self._noted: set[str] = set()
+
+    def note(self, targets: Iterable[str]) -> None:
+        """These files (absolute paths) are about to be written."""
+        new = [target for target in targets if target not in self._noted]
+        if not new:
+            return
+        self._noted.update(new)
+        with contextlib.suppress(OSError):
+            if self._descriptor is None:
+                self._descriptor = _open(self._path, os.O_CREAT)
+            os.write(self._descriptor, b"".join(os.fsencode(os.path.relpath(each, self._top)) + b"\0" for each in new))
+
+    def clear(self) -> None:
+        """The signatures of all of them are written."""
+        self._noted.clear()
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextlib.contextmanager
+def abandoned(top: str, keep: bool) -> Iterator[list[str]]:
+    """Absolute paths that a session which is no more has left in its ledger; unless ``keep``, the ledger is gone when
+    the block ends well."""
+    path = os.path.join(top, _NAME)
+    try:
+        descriptor = _open(path, os.O_NONBLOCK)
+    except OSError:  # there is none, or its owner lives
+        yield []
+        return
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            names = file.read().split(b"\0")[:-1]  # a name that was cut off was not being built yet
+        yield [os.path.join(top, os.fsdecode(name)) for name in names]
+        if not keep:
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def is_there(top: str) -> bool:
+    return os.path.exists(os.path.join(top, _NAME))
+
+
+def _open(path: str, how: int) -> int:
+    """Open and lock; O_NONBLOCK: OSError instead of waiting for the lock. What is locked is what has the name."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | (how & os.O_CREAT), 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if how & os.O_NONBLOCK else 0))
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)

@@ -1,0 +1,382 @@
+"""A session when the world does not play along: killed, interrupted, beside another scons, on a full disk, on a SCons that
+lacks something. It says so and goes on or ends, and a fresh scons afterwards is right."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ticker
+from conftest import both_scons
+from harness import LIMIT, Project, Watch, need, project, until
+
+SCONSTRUCT = """\
+env = Environment(tools=["default", "hotreload"], CC="./tool cc", LINK="./tool ld", CPPPATH=["inc1", "inc2"])
+env.Program("one", ["one.c"])
+env.Program("two", ["two.c"])
+Default("one")
+"""
+
+TOOL = """\
+#!/bin/sh
+# gcc, with a place to wait: while the file hold.cc (hold.ld) is there, the compiler (the linker) has begun and waits.
+name=$1
+shift
+while [ -e hold.$name ]; do touch begun.$name; sleep 0.02; done
+exec gcc "$@"
+"""
+
+
+def lay(made: Project) -> None:
+    need("gcc")
+    made.write("SConstruct", SCONSTRUCT)
+    made.write("tool", TOOL)
+    made.path("tool").chmod(0o755)
+    made.path("inc1").mkdir()
+    made.path("inc2").mkdir()
+    for name in ("one", "two"):
+        source(made, name, 1)
+
+
+def source(made: Project, name: str, number: int) -> None:
+    made.write(f"{name}.c", f"int main(void) {{ return {number}; }}\n")
+
+
+@contextlib.contextmanager
+def held(made: Project, name: str) -> Iterator[None]:
+    """The next compiler (cc) or linker (ld) waits until the block ends; ``begun`` tells when it has come."""
+    made.path(f"begun.{name}").unlink(missing_ok=True)
+    hold = made.path(f"hold.{name}")
+    hold.touch()
+    try:
+        yield
+    finally:
+        hold.unlink(missing_ok=True)
+
+
+def begun(made: Project, name: str) -> None:
+    until(made.path(f"begun.{name}").exists, f"{name} has begun")
+
+
+def runs(made: Project, name: str = "one") -> int:
+    with contextlib.suppress(OSError):  # while it is made
+        return subprocess.run([made.path(name)], check=False).returncode
+    return -1
+
+
+def becomes(made: Project, watch: Watch, number: int, name: str = "one") -> None:
+    """Wait until the program returns this, and a fresh scons has nothing to do."""
+
+    until(lambda: runs(made, name) == number, f"{name} returning {number}\n{watch.output}")
+    until(lambda: made.scons("-q", name, code=None) and made.scons("-Q", "-n", name).endswith("is up to date.\n"),
+          f"nothing is left to do\n{watch.output}")  # fmt: skip
+
+
+# --- ended in the middle ------------------------------------------------------------------------------------------
+
+
+@both_scons
+def test_a_killed_session_leaves_no_stale_target(made: Project) -> None:
+    """kill -9 between a new object and its signature, the source put back: a fresh scons does not trust the object."""
+    lay(made)
+    watch = made.watch()
+    becomes(made, watch, 1)
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        watch.kill()
+        source(made, "one", 1)
+    assert "one.o" in made.scons("-Q", "-n") and "one.o" in made.scons("-Q", "-n"), "asking changes nothing"
+    assert "1 of its targets" in (said := made.scons("-Q")) or "2 of its targets" in said
+    assert runs(made) == 1
+    assert made.scons("-Q") == "scons: `one' is up to date.\n"
+
+
+def test_a_session_after_a_killed_one(made: Project) -> None:
+    """The next scons watch does not trust what the killed one left either."""
+    lay(made)
+    watch = made.watch()
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        watch.kill()
+        source(made, "one", 1)
+    becomes(made, made.watch(), 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_in_the_middle_of_a_link(made: Project, number: int) -> None:
+    """Ctrl-C while the linker runs: the linker ends too, nothing half-made stays, a fresh scons goes on with the rest."""
+    lay(made)
+    watch = made.watch()
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        assert watch.stop(number) == 128 + number
+        made.path("begun.ld").unlink()
+    assert watch.events[-1]["event"] == "stopped"
+    assert not made.path(".sconsign.unwritten").exists()
+    said = made.scons("-Q")
+    assert "ld -o one" in said and "cc -o" not in said, "the object is as it should be, and known to be"
+    assert runs(made) == 2
+
+
+# --- another scons ------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_scons_beside_a_build(made: Project) -> None:
+    """While a session builds, another scons does not take its targets for those of a dead one."""
+    lay(made)
+    watch = made.watch()
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        assert made.path(".sconsign.unwritten").exists()
+        assert "killed" not in made.scons("-Q", "two.o")
+        assert made.path(".sconsign.unwritten").exists()
+    becomes(made, watch, 2)
+    until(lambda: not made.path(".sconsign.unwritten").exists(), "the signatures are written")
+
+
+def test_signatures_of_another_scons_are_kept(made: Project) -> None:
+    """What a plain scons has built beside a session is not forgotten when the session writes its own."""
+    lay(made)
+    made.scons("one", "two")
+    watch = made.watch()
+    source(made, "two", 5)
+    made.scons("-Q", "two")
+    source(made, "one", 2)
+    becomes(made, watch, 2)
+    source(made, "two", 1)  # as it was when the session began: old signatures would say that two.o is current
+    made.scons("-Q", "two")
+    assert runs(made, "two") == 1
+
+
+def test_signatures_that_another_scons_wrote_over(made: Project) -> None:
+    """A plain scons that began before a session's build and ends after it takes the session's signatures with it: they
+    are written again."""
+    lay(made)
+    watch = made.watch()
+    with held(made, "cc"):
+        source(made, "two", 3)
+        command = made.command("-Q", "two")
+        with subprocess.Popen(command, cwd=made.root, env=made.environment, stdout=subprocess.DEVNULL) as other:
+            begun(made, "cc")
+            # The other one waits in its compiler; ours goes past it, to its own.
+            made.edit("tool", "while", "[ $name-$2 = cc-one.o ] || while")
+            made.path("tool").chmod(0o755)
+            source(made, "one", 2)
+            becomes_built(made, watch)
+            made.path("hold.cc").unlink()
+            assert other.wait(LIMIT) == 0
+    assert watch.stop() == 130
+    source(made, "one", 1)
+    made.scons("-Q")
+    assert runs(made) == 1
+
+
+def becomes_built(made: Project, watch: Watch) -> None:
+    watch.wait("build", lambda e: "one" in e["targets"])
+    until(lambda: not made.path(".sconsign.unwritten").exists(), "the signatures are written")
+
+
+# --- disks --------------------------------------------------------------------------------------------------------
+
+
+def test_signatures_that_cannot_be_written(made: Project) -> None:
+    """It is said once; the session goes on; a fresh scons afterwards is right, though the end could not write either."""
+    lay(made)
+    watch = made.watch()
+    database = made.path(".sconsign.dblite")
+    stored = database.read_bytes()
+    database.unlink()
+    (database / "in the way").mkdir(parents=True)
+    for number in (2, 3):
+        source(made, "one", number)
+        watch.wait("build", lambda e: "one" in e["targets"])
+    assert ".sconsign" in watch.wait("error")["what"]
+    assert watch.stop() == 130
+    assert len([e for e in watch.events if e["event"] == "error"]) == 2, "once, and once at the end"
+    assert "Traceback" not in watch.output
+    shutil.rmtree(database)
+    database.write_bytes(stored)
+    source(made, "one", 1)
+    made.scons("-Q")
+    assert runs(made) == 1
+
+
+def can_mount() -> bool:
+    where = Path("/tmp") / f"mount-{os.getpid()}"
+    where.mkdir()
+    try:
+        if subprocess.run(["mount", "-t", "tmpfs", "none", where], capture_output=True, check=False).returncode:
+            return False
+        return subprocess.run(["umount", where], check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+    finally:
+        where.rmdir()
+
+
+@pytest.mark.parametrize("way", ["limit", *(["disk"] if can_mount() else [])])
+def test_no_room(tmp_path: Path, way: str) -> None:
+    """A disk that is full, or a limit on the size of files: an error like others, until there is room."""
+    root = tmp_path / "project"
+    root.mkdir()
+    with contextlib.ExitStack() as stack:
+        if way == "disk":
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", root], check=True)
+            stack.callback(subprocess.run, ["umount", "-l", root], check=True)
+        made = stack.enter_context(project(root))
+        made.write("SConstruct", "env = Environment(tools=['default', 'hotreload'])\n"
+                   "env.Command('big', 'small', 'for n in $$(seq $$(cat $SOURCE)); do head -c 100000 /dev/zero; done > $TARGET')\n")  # fmt: skip
+        made.write("small", "1\n")
+        watch = made.watch()
+        if way == "limit":
+            resource.prlimit(watch.process.pid, resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+        made.write("small", "50\n")
+        assert watch.wait("build", lambda e: not e["ok"])
+        assert watch.wait("error")["where"] == "big"
+        made.write("small", "2\n")
+        assert watch.wait("build", lambda e: e["ok"])["fixed"]
+        assert made.path("big").stat().st_size == 200_000
+        until(lambda: "up to date" in made.scons("-Q", "-n"), "nothing is left to do")
+        assert watch.stop() == 130
+        assert "Traceback" not in watch.output, watch.output
+
+
+# --- what is in the project ---------------------------------------------------------------------------------------
+
+
+@both_scons
+def test_an_action_that_raises(made: Project) -> None:
+    """An exception in a Python action is that target's error; the session goes on and builds it when it can."""
+    made.write("SConstruct", "env = Environment(tools=['default', 'hotreload'])\n"
+               "def action(target, source, env):\n"
+               "    text = source[0].get_text_contents()\n"
+               "    if 'bad' in text: raise LookupError('no such word')\n"
+               "    open(str(target[0]), 'w').write(text)\n"
+               "env.Command('copy', 'text', action)\nenv.Command('other', 'text', 'cat $SOURCE > $TARGET')\n")  # fmt: skip
+    made.write("text", "good\n")
+    watch = made.watch("-k")
+    made.write("text", "bad\n")
+    error = watch.wait("error")
+    assert "no such word" in error["what"] + error["output"] and error["where"] == "copy"
+    made.write("text", "better\n")
+    assert watch.wait("build", lambda e: e["ok"])["fixed"]
+    assert made.path("copy").read_text() == made.path("other").read_text() == "better\n"
+
+
+def test_an_output_that_goes_while_others_are_made(made: Project) -> None:
+    """Somebody deletes an object while the linker runs: it is made again, without another save."""
+    lay(made)
+    watch = made.watch()
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        made.path("one.o").unlink()
+    until(made.path("one.o").exists, f"the object is made again\n{watch.output}")
+    becomes(made, watch, 2)
+
+
+def test_a_header_that_comes_before_its_directory_is_watched(made: Project) -> None:
+    """A directory that a compilation is the first to search: a header made there meanwhile shadows the other's."""
+    lay(made)
+    made.path("inc1/sub").mkdir()
+    made.write("inc2/sub/x.h", "#define X 2\n")
+    watch = made.watch()
+    with held(made, "ld"):
+        made.write("one.c", "#include <sub/x.h>\nint main(void) { return X; }\n")
+        begun(made, "ld")
+        made.write("inc1/sub/x.h", "#define X 3\n")
+    becomes(made, watch, 3)
+
+
+def test_a_command_that_changes_by_itself(made: Project) -> None:
+    """A construction variable that is a function of something outside: found out when idle, and built at once."""
+    made.write("SConstruct", "env = Environment(tools=['default', 'hotreload'])\n"
+               "env['WORD'] = lambda target, source, env, for_signature: open('word').read()\n"
+               "env.Command('made', 'text', 'cat $SOURCE > $TARGET; echo $WORD >> $TARGET; cp next word')\n")  # fmt: skip
+    for name in ("word", "next", "text"):
+        made.write(name, "one")
+    watch = made.watch()
+    made.write("next", "two")
+    made.write("text", "text\n")
+    until(lambda: "up to date" in made.scons("-Q", "-n"), f"nothing is left to do\n{watch.output}")
+    assert made.path("made").read_text() == "text\ntwo\n"
+
+
+def test_a_target_that_its_command_does_not_make(made: Project) -> None:
+    """As a fresh scons does, a session runs such a command whenever it builds anything."""
+    made.write("SConstruct", "env = Environment(tools=['default', 'hotreload'])\n"
+               "env.Command('count', [], 'echo once >> log')\nenv.Command('copy', 'text', 'cat $SOURCE > $TARGET')\n")  # fmt: skip
+    made.write("text", "one\n")
+    watch = made.watch()
+    for number in (2, 3):
+        made.write("text", f"{number}\n")
+        assert set(watch.wait("build")["targets"]) == {"count", "copy"}
+        assert made.path("log").read_text() == "once\n" * number
+
+
+def test_what_is_saved_beside_an_sconscript_with_an_error(made: Project) -> None:
+    """It is built by what was read before; nothing counts as mended until the SConscript is."""
+    lay(made)
+    watch = made.watch()
+    made.write("git.sh", "cp SConstruct.new SConstruct; cp one.new one.c\n")
+    made.write("SConstruct.new", SCONSTRUCT + "syntax error(\n")
+    made.write("one.new", "int main(void) { return 2; }\n")
+    subprocess.run(["sh", "git.sh"], cwd=made.root, check=True)
+    assert "SConstruct" in watch.wait("error")["where"]
+    until(lambda: runs(made) == 2, f"what was saved with it\n{watch.output}")
+    source(made, "one", 3)
+    assert not watch.wait("build", lambda e: "one" in e["targets"] and runs(made) == 3)["fixed"]
+    made.write("SConstruct", SCONSTRUCT)
+    watch.wait("build", lambda e: e["fixed"])
+    becomes(made, watch, 3)
+
+
+# --- the slower way -----------------------------------------------------------------------------------------------
+
+LACKING = "import SCons.Node\ndel SCons.Node.Node.explain\n"
+
+
+@both_scons
+def test_a_scons_that_lacks_an_internal(made: Project) -> None:
+    """It is said which; a fresh scons is run for every change, and an edit while it runs is not lost."""
+    lay(made)
+    made.write("site_scons/site_init.py", LACKING)
+    watch = made.watch(ready=False)
+    assert "SCons.Node.Node.explain" in watch.wait("build")["note"]
+    watch.wait("ready")
+    source(made, "one", 2)
+    until(lambda: runs(made) == 2, f"the first edit\n{watch.output}")
+    made.write("one.c", "broken\n")
+    assert "broken" in watch.wait("error")["output"]
+    with held(made, "ld"):
+        source(made, "one", 3)
+        begun(made, "ld")
+        source(made, "one", 4)
+    until(lambda: runs(made) == 4, f"the second edit\n{watch.output}")
+    until(lambda: "up to date" in made.scons("-Q", "-n"), f"nothing is left to do\n{watch.output}")
+    assert watch.stop() == 130
+    assert made.scons("-Q") == "scons: `one' is up to date.\n"
+
+
+def test_a_host_where_scons_lacks_an_internal(made: Project) -> None:
+    """Reloading is slower, and as sure."""
+    ticker.lay(made)
+    made.write("site_scons/site_init.py", LACKING)
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    for number in (2, 3):
+        ticker.set_number(made, number)
+        watch.reloaded(host=host.pid)
+        ticker.runs(host, number)
