@@ -8,10 +8,10 @@ is answered with ``Build.restart``.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +37,8 @@ RETRY_AFTER = 10.0
 _CLOCK_SLACK = 20_000_000
 """Nanoseconds by which a file's change time may be older than the moment of the change: the kernel's coarse clock."""
 _MAKING: Sig = (-1, -1, -1)
+_Joined = tuple[frozenset[str], frozenset[str]]
+"""What the index knows, and that with what the SConscripts read: joined anew only when the former is another."""
 
 
 class Graph:
@@ -61,6 +63,10 @@ class Graph:
         self._fresh: Fresh | None = None
         self._outputs: dict[str, Sig | None] = {}
         """Files that the build makes, as it left them."""
+        self._making: set[str] = set()
+        """Those that the pass has been writing."""
+        self._all_inputs: _Joined = (frozenset(), frozenset())
+        self._all_directories: _Joined = (frozenset(), frozenset())
         self._unfinished: set[Any] = set()
         """Nodes that a pass left otherwise than a fresh scons would: evaluated again with the next one."""
         self._suspects: set[str] = set()
@@ -80,6 +86,7 @@ class Graph:
             self._fresh = Fresh(self._top, targets, scons.launch_directory(), scons.made_files(fs))
             return
         scons.keep_executors()
+        scons.run_commands_with(commands.run)
         self._expansions = Expansions()
         self._hooks = scons.hooks()
         self._script_lookups = self._hooks.scripts_looked_for()
@@ -136,18 +143,20 @@ class Graph:
         """Every directory in which a change may matter."""
         if self._fresh:
             return self._fresh.directories()
-        found = self._index.directories()
-        if self._script_lookups:
-            found |= {os.path.dirname(path) for path in self._script_lookups}
-        if self._reads:
-            found |= self._reads.directories | {os.path.dirname(path) for path in self._reads.files}
-        return found
+        if (known := self._index.directories()) is not self._all_directories[0]:
+            found = known | {os.path.dirname(path) for path in self._script_lookups}
+            if self._reads:
+                found |= self._reads.directories | {os.path.dirname(path) for path in self._reads.files}
+            self._all_directories = known, found
+        return self._all_directories[1]
 
     def inputs(self) -> frozenset[str]:
-        """Known input files, the SConscripts' own too."""
+        """Known input files, the SConscripts' own too. The same object as long as they are the same."""
         if self._fresh:
             return self._fresh.inputs()
-        return self._index.inputs() | (self._reads.files if self._reads else frozenset())
+        if (known := self._index.inputs()) is not self._all_inputs[0]:
+            self._all_inputs = known, known | (self._reads.files if self._reads else frozenset())
+        return self._all_inputs[1]
 
     def relevant(self, path: str) -> bool:
         """Whether a change of this name may matter. Cheap; any thread."""
@@ -318,9 +327,8 @@ class Graph:
             for child in self._index.of(node):
                 if scons.is_file(child) and scons.has_moved(child):
                     self._suspects.update(self._places.mirrored(child.get_abspath()))
-        made = {node.get_abspath() for node in pass_.begun} | {
-            path for path, left_as in list(self._outputs.items()) if left_as is _MAKING
-        }
+        made = {node.get_abspath() for node in pass_.begun} | self._making
+        self._making = set()
         for path in made:
             self._outputs[path] = pass_.left.get(path) or signature(path)
         for node in [*needed, *fresh]:
@@ -359,7 +367,9 @@ class Graph:
 
     def _note_making(self, node: Any) -> None:
         """A file is about to be written by the build (SCons's threads)."""
-        self._outputs[node.get_abspath()] = _MAKING
+        path = node.get_abspath()
+        self._making.add(path)
+        self._outputs[path] = _MAKING
 
     # --- deferred work ---------------------------------------------------------------------------------------------
 
@@ -483,25 +493,31 @@ class _Guard:
         self._pass = pass_
         self._cut = cut
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="pass guard")
+        self._acting = threading.Lock()
+        """Held while it looks or acts: the pass is not over before that has come to its end."""
 
     def __enter__(self) -> _Guard:
-        self._thread.start()
+        _thread.start_new_thread(self._watch, ())  # threading's own start() waits until the thread runs
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        with self._acting:
+            self._over.set()
 
     def _watch(self) -> None:
         while not self._over.wait(0.004):
-            if not self._pass.stopped:
-                self.was_cut = not self._runner.interrupted and self._cut()
-                if not self.was_cut and not self._runner.interrupted:
-                    continue
-                self._pass.stop()
-                self._runner.stop()
-            commands.end_all()  # again: a thread may have been about to start one
+            with self._acting:
+                if not self._over.is_set():
+                    self._look()
+
+    def _look(self) -> None:
+        if not self._pass.stopped:
+            self.was_cut = not self._runner.interrupted and self._cut()
+            if not self.was_cut and not self._runner.interrupted:
+                return
+            self._pass.stop()
+            self._runner.stop()
+        commands.end_all()  # again: a thread may have been about to start one
 
 
 def forget_abandoned(fs: Any, write: bool) -> int:
@@ -538,8 +554,8 @@ def _files_below(directory: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _captured() -> Iterator[Callable[[], str]]:
-    """Standard output and error of us and our commands, into a file that can be read afterwards."""
-    with tempfile.TemporaryFile() as file:
+    """Standard output and error of us and our commands, into memory that can be read afterwards."""
+    with open(os.memfd_create("hotreload"), "r+b") as file:
         text = ""
         saved = [os.dup(1), os.dup(2)]
         scons.flush_output()

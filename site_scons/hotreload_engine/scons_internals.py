@@ -23,6 +23,7 @@ import SCons.Executor
 import SCons.Node
 import SCons.Node.Alias
 import SCons.Node.FS
+import SCons.Platform.posix
 import SCons.SConsign
 import SCons.Script
 import SCons.Script.Main
@@ -59,6 +60,7 @@ _NEEDED: tuple[tuple[Any, str], ...] = (
     (_job, "Jobs"),
     (_job.Jobs, "run were_interrupted _setup_sig_handler"),
     (SCons.Action, "print_actions"),
+    (SCons.Platform.posix, "exec_subprocess"),
 )
 
 
@@ -280,6 +282,11 @@ def exit_status() -> Iterator[_Status]:
 
 def keep_executors() -> None:
     SCons.Node.interactive = True  # or executors are dropped once a target is built
+
+
+def run_commands_with(run: Callable[[list[str], Any], int]) -> None:
+    """Where SCons's own $SPAWN hands over ``["sh", "-c", text]`` and the environment."""
+    SCons.Platform.posix.exec_subprocess = run
 
 
 # --- a pass ---------------------------------------------------------------------------------------------------------
