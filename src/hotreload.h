@@ -356,6 +356,7 @@ void hr_close(hr_host *host)
 #define HR__RECORD_SIZE 4096
 #define HR__REASON_SIZE 1024
 #define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
+#define HR__TOGETHER_S 10 /* that a generation waits for one that was to be published beside it, and was not */
 
 /* A migration plan: plan.py has the format; offsets and counts are checked by the loader (hr__check_plan). */
 typedef struct hr__plan_head {
@@ -414,6 +415,7 @@ typedef struct hr__generation {
     struct hr__generation *from; /* that the plan begins from; only compared, never followed */
     hr__plan plan;               /* bytes NULL: none */
     hr__image image;
+    unsigned lost;               /* values that did not fit when it was changed over to */
     char *refusal;               /* owned: why the safe point gave it back */
     unsigned number;
     int keep; /* never unloaded: something outside may point into it */
@@ -431,6 +433,8 @@ typedef struct hr__pointer { /* what libX.so.newest says */
     int keep;
     char file[NAME_MAX + 1];
     int planned; /* its builder makes plans: without one there is no way to it */
+    time_t published;
+    char together[HR__RECORD_SIZE]; /* its lines "together NUMBER LIBRARY": what it must not run without */
 } hr__pointer;
 
 struct hr_host {
@@ -463,6 +467,17 @@ struct hr_host {
     char reason[HR__REASON_SIZE]; /* "" or why it is not the newest, or not registered */
     int refused;
     int untold;              /* a refusal that hr_poll has not reported yet */
+
+    /* Several plugins in one process: under hr__slots_lock, but for the last three, which are atomic. */
+    unsigned runs, waits;    /* numbers of what runs and of what is loaded and not taken yet; 0: none */
+    unsigned newest, refuses; /* that the pointer named; that was refused for a reason of its own */
+    char because[HR__REASON_SIZE];
+    int released;            /* what waits may be taken: what it must not run without runs, or is released too */
+    time_t published;
+    char place[PATH_MAX];    /* the library as others name it */
+    char together[HR__RECORD_SIZE]; /* of what waits, then of what runs */
+    unsigned turn, turn_before; /* of the last hr_poll and the one before, among all of its thread */
+    const void *thread;         /* of the last hr_poll: an address of its own */
 
     /* The loader's alone (the owner's before the thread runs and after it has ended). */
     pthread_t loader;
@@ -637,11 +652,14 @@ static int hr__ignored_by_default(int number)
 static void hr__give_slot(hr_host *host)
 {
     const int number = host->signal;
+    int slot;
     static const struct timespec at_once = {0, 0};
     struct sigaction now;
     sigset_t mine;
     pthread_mutex_lock(&hr__slots_lock);
     hr__store(hr__slots[host->slot].host, (hr_host *)NULL);
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) /* who waits for this one's plugin looks again */
+        if (hr__load(hr__slots[slot].host)) hr__raise(hr__slots[slot].wake_fd);
     if (--hr__users[number] == 0) {
         const int by_default =
             !(hr__before[number].sa_flags & SA_SIGINFO) && hr__before[number].sa_handler == SIG_DFL;
@@ -701,12 +719,26 @@ static unsigned long long hr__number(const char *text, unsigned long long limit)
     return errno || *end || value > limit ? 0 : value;
 }
 
+/* Copies the lines of `text` that say what belongs together; `lines` is as large as `text`. */
+static void hr__read_together(const char *text, char *lines)
+{
+    static const char key[] = "together ";
+    for (; *text; text += strcspn(text, "\n"), text += *text == '\n')
+        if (strncmp(text, key, sizeof key - 1) == 0) {
+            const size_t length = strcspn(text, "\n") + 1;
+            memcpy(lines, text, length);
+            lines += length;
+        }
+    *lines = '\0';
+}
+
 /* 1: read; 0: nothing is published; -1: not to be believed, reason said. */
 static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *reason)
 {
     static const char magic[] = "hotreload-generation 1\n";
     const size_t length = strlen(host->base);
     char path[PATH_MAX], name[NAME_MAX + 1], text[HR__RECORD_SIZE], value[32], *sum;
+    struct stat status;
     ssize_t size;
     int file, failed;
     snprintf(name, sizeof name, "/%s.newest", host->base);
@@ -719,6 +751,7 @@ static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *rea
     }
     size = read(file, text, sizeof text - 1);
     failed = size < 0 ? errno : 0;
+    pointer->published = fstat(file, &status) == 0 ? status.st_mtime : 0;
     close(file);
     text[size > 0 ? size : 0] = '\0';
     sum = strstr(text, "\nsum ");
@@ -731,6 +764,7 @@ static int hr__read_pointer(const hr_host *host, hr__pointer *pointer, char *rea
         (pointer->number = (unsigned)hr__number(value, UINT_MAX)) > 0) {
         pointer->planned = hr__field(text, "plans", value, sizeof value) && strcmp(value, "yes") == 0;
         pointer->keep = hr__field(text, "keep", value, sizeof value) && strcmp(value, "0") != 0;
+        hr__read_together(text, pointer->together);
         return 1;
     }
     hr__say(reason, "%s is damaged or of another version of hotreload%s%s: build again to replace it", path,
@@ -1512,9 +1546,9 @@ static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from
     }
 }
 
-/* Carries state and statics from what runs to `generation`, in memory of its own until nothing can fail any more. 0: it
-   cannot be done, reason said, nothing of the running generation is touched. */
-static int hr__migrate(hr_host *host, hr__generation *generation, char *reason)
+/* Carries state and statics from what runs to `generation`, in memory of its own. 0: it cannot be done, reason said;
+   nothing of the running generation is touched in either case. */
+static int hr__carry(hr_host *host, hr__generation *generation, char *reason)
 {
     const hr__plan *plan = &generation->plan;
     const size_t old_size = host->current->state_size, new_size = generation->state_size;
@@ -1538,11 +1572,20 @@ static int hr__migrate(hr_host *host, hr__generation *generation, char *reason)
         hr__say(reason, ": put it back as it was, or restart the host");
         return 0;
     }
-    memcpy(host->state, plan->state, new_size);
-    if (old_size > new_size) memset((unsigned char *)host->state + new_size, 0, old_size - new_size);
     if (plan->head->keep) move.old->keep = 1;
-    hr__store(host->lost, move.lost);
+    generation->lost = move.lost;
     return 1;
+}
+
+/* What hr__carry made becomes the state. */
+static void hr__settle_state(hr_host *host, hr__generation *generation)
+{
+    const size_t old_size = host->current->state_size, new_size = generation->state_size;
+    memcpy(host->state, generation->plan.state, new_size);
+    if (old_size > new_size) memset((unsigned char *)host->state + new_size, 0, old_size - new_size);
+    free(generation->plan.state);
+    generation->plan.state = NULL;
+    hr__store(host->lost, generation->lost);
 }
 
 static int hr__is_mapped(const char *path)
@@ -1692,13 +1735,204 @@ static int hr__has(hr_host *host, const char *file)
     return 1;
 }
 
+/* --- several plugins in one process -------------------------------------------------------------------------------- */
+
+/* The builder writes into a pointer what its generation must not run without: "together NUMBER LIBRARY", that number or a
+   later one of another plugin. What is loaded waits until each of those that this process has open runs or can be taken
+   at the same time. One that is refused makes the others refuse; one that was never published is waited for a limited
+   time. Everything here but hr__agree and hr__take is called with hr__slots_lock held. */
+
+/* The number of `other`'s generation that `host`'s must not run without; 0: it does not name it. */
+static unsigned hr__names(const hr_host *host, const hr_host *other)
+{
+    const char *line = host->together;
+    const size_t length = strlen(other->place);
+    while (*line && length) {
+        char *path;
+        const unsigned long number = strtoul(line + strcspn(line, " "), &path, 10);
+        const size_t size = strcspn(path, "\n");
+        if (size == length + 1 && memcmp(path + 1, other->place, length) == 0) return (unsigned)number;
+        line = path + size + (path[size] == '\n');
+    }
+    return 0;
+}
+
+/* Whom `host` must wait for; NULL: nobody. `taken`: those, by slot, whose waiting generation would be taken too. */
+static hr_host *hr__blocker(const hr_host *host, const unsigned char *taken)
+{
+    int slot;
+    for (slot = 0; slot < HR_MAX_HOSTS && host->runs; slot++) { /* the first generation waits for nobody */
+        hr_host *other = hr__load(hr__slots[slot].host);
+        const unsigned wanted = other && other != host ? hr__names(host, other) : 0;
+        if (!wanted || other->runs >= wanted || (taken[slot] && other->waits >= wanted)) continue;
+        if (other->newest < wanted && time(NULL) - host->published > HR__TOGETHER_S) continue;
+        return other;
+    }
+    return NULL;
+}
+
+/* Who refuses what `host` must not run without, or what that one must not run without, and so on; NULL: nobody. */
+static hr_host *hr__refuser(const hr_host *host)
+{
+    unsigned char seen[HR_MAX_HOSTS] = {0};
+    int from, to, again;
+    seen[host->slot] = 1;
+    do {
+        for (again = from = 0; from < HR_MAX_HOSTS; from++)
+            for (to = 0; to < HR_MAX_HOSTS && seen[from]; to++) {
+                hr_host *other = hr__load(hr__slots[to].host);
+                const unsigned wanted = other && !seen[to] ? hr__names(hr__slots[from].host, other) : 0;
+                if (!wanted || other->runs >= wanted) continue;
+                if (other->refuses >= wanted) return other;
+                seen[to] = 1;
+                again = 1;
+            }
+    } while (again);
+    return NULL;
+}
+
+/* Decides anew, for all hosts, what may be taken: as many as can be together. 1: `caller`'s may be from now on. */
+static int hr__release(const hr_host *caller)
+{
+    unsigned char taken[HR_MAX_HOSTS];
+    int slot, again, news = 0;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        const hr_host *host = hr__load(hr__slots[slot].host);
+        taken[slot] = host && host->waits;
+    }
+    do {
+        for (again = slot = 0; slot < HR_MAX_HOSTS; slot++)
+            if (taken[slot] && hr__blocker(hr__slots[slot].host, taken)) {
+                taken[slot] = 0;
+                again = 1;
+            }
+    } while (again);
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        hr_host *host = hr__load(hr__slots[slot].host);
+        if (!host) continue;
+        if (taken[slot] && !host->released && host == caller) news = 1;
+        if (taken[slot] && !host->released && host != caller) hr__announce(host);
+        host->released = taken[slot];
+    }
+    return news;
+}
+
+static int hr__is_held(hr_host *host)
+{
+    int held;
+    pthread_mutex_lock(&hr__slots_lock);
+    held = host->waits && !host->released;
+    pthread_mutex_unlock(&hr__slots_lock);
+    return held;
+}
+
+/* Gives `generation` to the safe point, when it is released; the one that waited before is returned. */
+static hr__generation *hr__offer(hr_host *host, const hr__pointer *pointer, hr__generation *generation)
+{
+    hr__generation *superseded;
+    pthread_mutex_lock(&hr__slots_lock);
+    superseded = hr__swap(host->pending, generation);
+    host->waits = generation->number;
+    host->released = 0;
+    host->published = pointer->published;
+    memcpy(host->together, pointer->together, sizeof host->together);
+    pthread_mutex_unlock(&hr__slots_lock);
+    return superseded;
+}
+
+/* At the end of a look; `number` is the newest one's, 0 when there is none to be read. 1: what waits may be taken from now
+   on. `refused` is set when it is dropped for another plugin's reason, which is then said. */
+static int hr__agree(hr_host *host, unsigned number, int *refused, char *reason)
+{
+    hr__generation *dropped = NULL;
+    hr_host *refuser;
+    int slot, news, held;
+    pthread_mutex_lock(&hr__slots_lock);
+    if (!hr__join(host->place, host->parent, "/") || !hr__join(host->place, host->place, host->base))
+        host->place[0] = '\0';
+    if (number) host->newest = number;
+    host->refuses = *refused ? number : 0;
+    memcpy(host->because, reason, sizeof host->because);
+    if (!hr__load(host->pending)) host->waits = 0;
+    news = hr__release(host);
+    held = host->waits && !host->released;
+    refuser = held ? hr__refuser(host) : NULL;
+    if (refuser) {
+        dropped = hr__swap(host->pending, (hr__generation *)NULL);
+        host->waits = 0;
+        memcpy(host->loaded, hr__file_of(hr__load(host->running)), strlen(hr__file_of(hr__load(host->running))) + 1);
+        reason[0] = '\0';
+        hr__say(reason, "%s, which was built together with it, is refused: %s", refuser->base, refuser->because);
+        *refused = 1;
+    }
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        const hr_host *other = hr__load(hr__slots[slot].host);
+        const unsigned wanted = other && other != host ? hr__names(host, other) : 0;
+        const int may_not_know = held && !refuser && other && other->runs < wanted && other->waits < wanted;
+        const int waits_for_us = host->refuses && other && other->waits && !other->released;
+        if (may_not_know || waits_for_us) hr__raise(hr__slots[slot].wake_fd);
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+    if (dropped) hr__unload(host, dropped);
+    return news;
+}
+
+/* For hr_poll: which of them go on in turns in one thread. */
+static __thread unsigned hr__turn;
+
+static void hr__take_turn(hr_host *host)
+{
+    __atomic_store_n(&host->turn_before, host->turn, __ATOMIC_RELAXED);
+    __atomic_store_n(&host->turn, ++hr__turn, __ATOMIC_RELAXED);
+    __atomic_store_n(&host->thread, (const void *)&hr__turn, __ATOMIC_RELAXED);
+}
+
+/* 1: the calling thread polls both, one after the other: `other`'s last hr_poll was after the one before of `host`. */
+static int hr__in_turns(hr_host *host, hr_host *other)
+{
+    return __atomic_load_n(&other->thread, __ATOMIC_RELAXED) == (const void *)&hr__turn &&
+           __atomic_load_n(&other->turn, __ATOMIC_RELAXED) > host->turn_before;
+}
+
+typedef struct hr__taken {
+    hr_host *host;
+    hr__generation *generation;
+} hr__taken;
+
+/* What is to be changed over to now: `host`'s, and with it those that belong to it and that this thread polls in turns
+   with it. The number of them in `taken` (HR_MAX_HOSTS); `host` is the first. */
+static unsigned hr__take(hr_host *host, hr__taken *taken)
+{
+    unsigned count = 0;
+    int slot;
+    pthread_mutex_lock(&hr__slots_lock);
+    for (slot = -1; slot < HR_MAX_HOSTS; slot++) {
+        hr_host *other = slot < 0 ? host : hr__load(hr__slots[slot].host);
+        hr__generation *generation;
+        if (!other || (slot >= 0 && other == host)) continue;
+        if (slot < 0 ? !host->released
+                     : !count || !other->released || !hr__in_turns(host, other) ||
+                           !(hr__names(host, other) || hr__names(other, host)))
+            continue;
+        generation = hr__swap(other->pending, (hr__generation *)NULL);
+        if (!generation) continue;
+        other->runs = generation->number;
+        other->waits = 0;
+        other->released = 0;
+        taken[count].host = other;
+        taken[count++].generation = generation;
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+    return count;
+}
+
 /* Reads the pointer and loads what it names, if that is not what is loaded already. */
 static void hr__look(hr_host *host)
 {
     char reason[HR__REASON_SIZE] = "", deaf[HR__REASON_SIZE] = "";
     hr__pointer pointer;
     hr__generation *generation = NULL, *superseded;
-    int found, news, refused;
+    int found, news, refused, ready;
     if (hr__lost(host)) return;
     found = hr__enter(host, reason);
     if (found > 0) {
@@ -1716,17 +1950,17 @@ static void hr__look(hr_host *host)
     if (generation) {
         memcpy(host->loaded, pointer.file, sizeof host->loaded);
         host->load_us = generation->load_us;
-        superseded = hr__swap(host->pending, generation);
+        superseded = hr__offer(host, &pointer, generation);
         if (superseded) hr__unload(host, superseded); /* the safe point never came to it */
     }
+    ready = hr__agree(host, found > 0 ? pointer.number : 0, &refused, reason);
     news = hr__tell(host, refused, reason[0] ? reason : deaf);
     hr__write_record(host, 0);
-    if (generation || news) hr__announce(host);
+    if (ready || news) hr__announce(host);
     if (refused && news && host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
 }
 
 /* The safe point could not change over: says why, or, where its plan was for another generation, loads it again. */
-static void hr__look(hr_host *host);
 static void hr__take_back(hr_host *host, hr__generation *rejected)
 {
     const char *file = hr__file_of(hr__load(host->running));
@@ -1784,7 +2018,7 @@ static void *hr__loader(void *argument)
         wait_for[2].fd = host->inotify_fd; /* poll(2) ignores a negative one */
         wait_for[0].events = wait_for[1].events = wait_for[2].events = POLLIN;
         wait_for[0].revents = wait_for[1].revents = wait_for[2].revents = 0;
-        woken = poll(wait_for, 3, host->record_fd < 0 ? HR__RETRY_MS : -1);
+        woken = poll(wait_for, 3, host->record_fd < 0 ? HR__RETRY_MS : hr__is_held(host) ? HR__TOGETHER_S * 1000 : -1);
         if (woken < 0) continue; /* the signal came here: it has raised wake_fd */
         if (wait_for[0].revents) hr__lower(wake_fd);
         if (wait_for[1].revents) hr__lower(host->nudge_fd);
@@ -1824,6 +2058,9 @@ static int hr__locate(hr_host *host)
 /* Gives a generation back to the loader: it cannot be had from here. `reason` NULL: it was made for another one. */
 static void hr__reject(hr_host *host, hr__generation *generation, const char *reason)
 {
+    pthread_mutex_lock(&hr__slots_lock);
+    host->runs = host->current ? host->current->number : 0;
+    pthread_mutex_unlock(&hr__slots_lock);
     generation->refusal = reason ? strdup(reason) : NULL;
     generation = hr__swap(host->rejected, generation);
     if (generation) { /* the loader has not come to an earlier one yet */
@@ -1835,23 +2072,36 @@ static void hr__reject(hr_host *host, hr__generation *generation, const char *re
     hr__raise(host->nudge_fd);
 }
 
-/* Changes over to `generation`: the only thing that happens at the safe point. 0: it cannot be, all is as it was. */
-static int hr__change_over(hr_host *host, hr__generation *generation, double begun)
+/* Whether all of `taken` can be changed over to: all or none, so nothing is touched before that is known. What cannot be
+   goes back to its loader. */
+static int hr__can_change_over(const hr__taken *taken, unsigned count)
+{
+    char reason[HR__REASON_SIZE] = "";
+    unsigned index, bad = count;
+    int stale = 0;
+    for (index = 0; index < count && bad == count; index++) {
+        hr_host *host = taken[index].host;
+        hr__generation *generation = taken[index].generation;
+        stale = host->current && generation->from != host->current;
+        if (stale || (host->current && generation->plan.bytes && !hr__carry(host, generation, reason))) bad = index;
+    }
+    for (index = 0; index < count && bad < count; index++) {
+        char why[HR__REASON_SIZE] = "";
+        if (index != bad) hr__say(why, "%s, which was built together with it, is refused: ", taken[bad].host->base);
+        hr__say(why, "%s", reason);
+        hr__reject(taken[index].host, taken[index].generation, stale ? NULL : why);
+    }
+    return bad == count;
+}
+
+/* Changes over to `generation`: the only thing that happens at the safe point. */
+static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
 {
     hr__generation *retired = host->previous;
-    if (host->current) {
-        char reason[HR__REASON_SIZE] = "";
-        if (generation->from != host->current) {
-            hr__reject(host, generation, NULL);
-            return 0;
-        }
-        if (generation->plan.bytes && !hr__migrate(host, generation, reason)) {
-            hr__reject(host, generation, reason);
-            return 0;
-        }
-    } else if (generation->initial) {
+    if (generation->plan.state)
+        hr__settle_state(host, generation);
+    else if (!host->current && generation->initial)
         memcpy(host->state, generation->initial, generation->state_size);
-    }
     if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
     host->previous = host->current;
     host->current = generation;
@@ -1870,7 +2120,6 @@ static int hr__change_over(hr_host *host, hr__generation *generation, double beg
     }
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
     if (host->has_loader) hr__raise(host->nudge_fd);
-    return 1;
 }
 
 /* There is news: a loaded generation, a refusal, or both. `changed` and `refused` are of this call alone. */
@@ -1882,12 +2131,17 @@ static hr_result hr__take_news(hr_host *host)
 #undef HR__TEXT
     };
     const double begun = hr__now_us();
-    hr__generation *generation;
+    hr__taken taken[HR_MAX_HOSTS];
+    unsigned index, count;
     hr_result result;
     hr__lower(host->ready_fd);
     hr__store(host->news, 0);
-    generation = hr__swap(host->pending, (hr__generation *)NULL);
-    if (generation) hr__change_over(host, generation, begun);
+    count = hr__take(host, taken);
+    if (!hr__can_change_over(taken, count)) count = 0;
+    for (index = 0; index < count; index++) {
+        hr__change_over(taken[index].host, taken[index].generation, begun);
+        if (taken[index].host != host) hr__announce(taken[index].host); /* its own hr_poll tells of it */
+    }
     pthread_mutex_lock(&host->lock);
     host->result.refused = host->untold;
     host->untold = 0;
@@ -1961,6 +2215,7 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
 hr_result hr_poll(hr_host *host)
 {
     if (!host) return hr__failed(NULL, "hr_poll: no host: look at the result of hr_open");
+    hr__take_turn(host);
     if (!hr__load(host->news) || host->forked) return host->result;
     return hr__take_news(host);
 }

@@ -101,7 +101,7 @@ class Carried:
         origins = {os.path.basename(previous.path): 0} if previous else {}
         plans = self.carrier.plans(data, origins)
         generation = self.slot.publish(
-            elf.read(data, str(self.library)), data, plans=lambda: {name: encode(plan) for name, plan in plans.items()}
+            elf.read(data, str(self.library)), data, plans={name: encode(plan) for name, plan in plans.items()}
         )
         self.carrier.published(generation, plans)
         return next(iter(plans.values()), None)
@@ -113,9 +113,7 @@ class Carried:
         assert newest is not None
         origins = {running.file: running.state_size, os.path.basename(newest.path): 0}
         plans = self.carrier.plans(data, origins)
-        self.slot.publish(
-            elf.read(data, str(self.library)), data, plans=lambda: {n: encode(p) for n, p in plans.items()}
-        )
+        self.slot.publish(elf.read(data, str(self.library)), data, plans={n: encode(p) for n, p in plans.items()})
         self.signal()
 
     def signal(self) -> None:

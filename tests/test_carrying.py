@@ -196,9 +196,7 @@ def test_a_damaged_plan_is_refused(workshop: Workshop) -> None:
             origin = host.slot.read_record(host.slot.records()[0]).file
             from hotreload_engine import elf
 
-            host.slot.publish(
-                elf.read(data, "x"), data, plans=lambda origin=origin, broken=broken: {origin: bytes(broken)}
-            )
+            host.slot.publish(elf.read(data, "x"), data, plans={origin: bytes(broken)})
             host.signal()
             said = host.ask("poll")
             if said.startswith("changed"):
@@ -238,7 +236,7 @@ def test_no_plan_no_change(workshop: Workshop) -> None:
     from hotreload_engine import elf
 
     with carried(place(workshop), workshop.host(), old) as host:
-        host.slot.publish(elf.read(new, "x"), new, plans=dict)
+        host.slot.publish(elf.read(new, "x"), new, plans={})
         host.signal()
         assert host.ask("poll").startswith("refused 1 no plan leads from generation 1 to 2: run scons reload")
         running = host.slot.newest()

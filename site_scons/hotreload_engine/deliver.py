@@ -10,9 +10,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from . import elf, hosts, loader, verify
@@ -20,7 +19,7 @@ from .carry import Carrier
 from .journal import Journal
 from .model import Ack, Build, Company, Finding, Generation, Host, HotReloadError, Image, Plugin, Verdict
 from .plan import Plan, encode
-from .slot import Slot
+from .slot import Parcel, Slot
 
 PATIENCE = 2.0
 """Seconds that a reload waits for a host's safe point before it is called pending and awaited meanwhile."""
@@ -39,6 +38,23 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A library that may be published."""
+
+    parcel: Parcel
+    previous: Generation | None
+    plans: dict[str, Plan]
+    running: tuple[Host, ...]
+    findings: list[dict[str, Any]]
+    """As events have them."""
+    check_ms: float
+
+    @property
+    def is_new(self) -> bool:
+        return self.previous is None or self.previous.digest != self.parcel.image.digest
+
+
+@dataclass(frozen=True)
 class _Pending:
     before: Host
     generation: Generation
@@ -48,8 +64,10 @@ class _Pending:
 class Delivery:
     """Carries one plugin to its hosts. Remembers only what it has already said, and who still owes an answer."""
 
-    def __init__(self, plugin: Plugin, emit: Journal, files: Files) -> None:
+    def __init__(self, plugin: Plugin, emit: Journal, files: Files, siblings: Iterable[str] = ()) -> None:
+        """``siblings``: the libraries of the other plugins of the project."""
         self.plugin = plugin
+        self._siblings = tuple(path for path in siblings if path != plugin.library)
         self.slot = Slot(plugin.library)
         self._emit = emit
         self._files = files
@@ -61,26 +79,17 @@ class Delivery:
 
     # --- publishing ------------------------------------------------------------------------------------------
 
-    def publish(self, cause: Cause, calls: bool = True) -> Generation | None:
-        """Check the library as the linker left it and publish it. None: refused, and said so.
-
-        ``calls``: hosts will be called, whose answers say more.
+    def judge(self, undo: bool = False) -> Judged | None:
+        """Check the library as the linker left it; for an undo, the generation before the newest. None: refused, and
+        said so.
         """
-        return self._publish(cause, calls, self.plugin.library, 0)
-
-    def undo(self) -> Generation | None:
-        """Publish once more what was the newest generation before. None: there is none, or it was refused; said so.
-
-        The linker's output stays what it is: the next build that changes it, or ``scons reload``, publishes that.
-        """
-        before = self.slot.before_newest()
-        if before is None:
+        before = self.slot.before_newest() if undo else None
+        if undo and before is None:
             self.refuse(HotReloadError("there is no earlier generation to go back to", self.slot.directory))
             return None
-        number, file = before
-        return self._publish(Cause(), True, os.path.join(self.slot.directory, file), number)
-
-    def _publish(self, cause: Cause, calls: bool, path: str, restores: int) -> Generation | None:
+        restores, path = 0, self.plugin.library
+        if before is not None:
+            restores, path = before[0], os.path.join(self.slot.directory, before[1])
         started = time.perf_counter()
         try:
             data = _read(path)
@@ -97,26 +106,48 @@ class Delivery:
                 errors = [f for f in verdict.findings if f.severity == "error"]
                 self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in errors))
                 return None
-            generation = self.slot.publish(image, data, verdict.keep, partial(_encoded, plans), restores)
-            self._carrier.published(generation, plans)
         except HotReloadError as error:
             self.refuse(error)
             return None
-        if previous is None or previous.path != generation.path:
-            self._emit(
-                "published",
-                plugin=self.plugin.name,
-                generation=generation.number,
-                build_id=generation.build_id or generation.digest,
-                restores=restores,
-                hosts=len(running),
-                calls=calls,
-                findings=findings,
-                check_ms=_ms(checked - started),
-                publish_ms=_ms(time.perf_counter() - checked),
-                **_timings(cause),
-            )
-        return generation
+        encoded = {origin: encode(plan) for origin, plan in plans.items()}
+        parcel = Parcel(self.slot, image, data, verdict.keep, encoded, restores)
+        return Judged(parcel, previous, plans, tuple(running), findings, _ms(checked - started))
+
+    def hold(self, judged: Judged, other: Delivery) -> None:
+        """Not published, good as it is: ``other``, which was built together with it, is not."""
+        name = other.plugin.name
+        what = f"{name} was built together with it and is not published: hosts get both or none"
+        remedy = f"mend {name}; this one is published with it"
+        held = {"what": what, "where": self.plugin.library, "remedy": remedy, "severity": "error", "again": False}
+        self.slot.set_trouble(f"{what}\n  {remedy}")
+        findings = [*judged.findings, held]
+        self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
+
+    def published(
+        self, judged: Judged, generation: Generation, cause: Cause, publish_ms: float, calls: bool, together: list[str]
+    ) -> None:
+        """Say that it is out, unless it was already.
+
+        ``calls``: hosts will be called, whose answers say more. ``together``: the names of those that came with it.
+        """
+        previous = judged.previous
+        self._carrier.published(generation, judged.plans)
+        if previous is not None and previous.path == generation.path:
+            return
+        self._emit(
+            "published",
+            plugin=self.plugin.name,
+            generation=generation.number,
+            build_id=generation.build_id or generation.digest,
+            restores=generation.restores,
+            hosts=len(judged.running),
+            calls=calls,
+            findings=judged.findings,
+            together=together,
+            check_ms=judged.check_ms,
+            publish_ms=publish_ms,
+            **_timings(cause),
+        )
 
     def refuse(self, error: HotReloadError) -> None:
         """The newest edit does not reach the hosts, for this reason."""
@@ -133,6 +164,7 @@ class Delivery:
             program,
             self._companies(image, running, program),
             machine=(ours.machine, ours.bits) if ours else None,
+            siblings=[found for path in self._siblings if (found := self._files.image(path))],
         )
         if program is not None:
             linked = verify.host(program, [image])
@@ -210,16 +242,21 @@ class Delivery:
         return list(found.hosts)
 
     def call(
-        self, generation: Generation, cause: Cause, cut: Callable[[], bool] = lambda: False, everyone: bool = False
+        self,
+        generation: Generation,
+        cause: Cause,
+        present: Iterable[Host],
+        cut: Callable[[], bool] = lambda: False,
+        everyone: bool = False,
     ) -> bool:
         """Signal every host that does not run ``generation`` and report its answer. True: all of them run it now.
 
-        ``everyone``: report those too that run it already. Hosts that do not answer in time are asked again by
-        ``pending_answers``.
+        ``present``: the census before any host was signalled. ``everyone``: report those too that ran it already. Hosts
+        that do not answer in time are asked again by ``pending_answers``.
         """
         started = time.perf_counter()
         name = os.path.basename(generation.path)
-        present = self.census()
+        present = list(present)
         behind = [host for host in present if host.file != name]
         for host in present:
             if everyone and host not in behind:
@@ -321,10 +358,6 @@ class Delivery:
         )
         if not ack.ok and not ack.pending:
             self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
-
-
-def _encoded(plans: dict[str, Plan]) -> dict[str, bytes]:
-    return {origin: encode(plan) for origin, plan in plans.items()}
 
 
 def _dead_ends(running: list[Host], plans: dict[str, Plan], path: str) -> tuple[Finding, ...]:

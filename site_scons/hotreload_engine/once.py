@@ -5,39 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from .deliver import Cause, Delivery, Files
+from .deliver import Cause
 from .hosts import census
 from .journal import Journal
 from .model import HotReloadError, Plugin
 from .slot import Slot
+from .together import Together, call
 
 
 def publish(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Publish what was built; hosts are not signalled. False when a library was refused."""
-    files = Files()
-    return all([Delivery(plugin, emit, files).publish(Cause(), calls=False) is not None for plugin in plugins])
+    together = Together(plugins, emit)
+    return all(together.publish(together.deliveries, Cause(), calls=False).values())
 
 
 def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Publish, signal, and report each host's answer. True only if every host runs the new code."""
-    files = Files()
-    good = True
-    for plugin in plugins:
-        delivery = Delivery(plugin, emit, files)
-        generation = delivery.publish(Cause())
-        good &= generation is not None and delivery.call(generation, Cause(), everyone=True)
-    return good
+    together = Together(plugins, emit)
+    return call(together.publish(together.deliveries, Cause()), Cause(), everyone=True)
 
 
 def undo(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Take every host back to the generation before the newest, and report its answer. True only if all are there."""
-    files = Files()
-    good = True
-    for plugin in plugins:
-        delivery = Delivery(plugin, emit, files)
-        generation = delivery.undo()
-        good &= generation is not None and delivery.call(generation, Cause(), everyone=True)
-    return good
+    together = Together(plugins, emit)
+    return call(together.publish(together.deliveries, Cause(), undo=True), Cause(), everyone=True)
 
 
 def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:

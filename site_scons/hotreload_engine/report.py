@@ -136,7 +136,9 @@ def _refused(fields: _Fields, style: Style) -> list[str]:
 def _published(fields: _Fields, style: Style) -> list[str]:
     out = [row for finding in fields["findings"] if not finding.get("again") for row in _finding(finding, style)]
     if fields.get("restores"):
-        out.append(style("warn", "undo") + f" {fields['plugin']} #{fields['generation']} is #{fields['restores']} again")
+        out.append(
+            style("warn", "undo") + f" {fields['plugin']} #{fields['generation']} is #{fields['restores']} again"
+        )
     if not fields["hosts"] or not fields["calls"]:
         name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}"
         count = fields["hosts"]

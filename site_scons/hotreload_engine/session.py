@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from . import elf
-from .deliver import Cause, Delivery, Files
+from .deliver import Cause, Delivery
 from .files import Sig, signature
 from .graph import Graph
 from .hosts import Vigil
@@ -23,6 +23,7 @@ from .journal import Journal
 from .model import Build, ChangeSet, HotReloadError, Plugin
 from .relaunch import Relaunch
 from .runner import Runner
+from .together import Together, call
 from .watch import Watcher
 
 
@@ -53,8 +54,8 @@ class Session:
         self._relaunch = relaunch
         self._settings = settings
         self._runner = runner
-        files = Files()
-        self._deliveries = [Delivery(plugin, emit, files) for plugin in plugins]
+        self._together = Together(plugins, emit)
+        self._deliveries = self._together.deliveries
         self._watcher = Watcher(self._relevant, settings.poll)
         self._vigil = Vigil(self._watcher.wake)
         self._delivered: dict[str, Sig | None] = {}
@@ -202,19 +203,21 @@ class Session:
         if good and was_bad:
             for delivery in self._deliveries:
                 delivery.slot.clear_trouble()
-        for delivery in fresh:
-            self._deliver(delivery, cause)
+        self._deliver(fresh, cause)
         if build.ok and self._runner and not self._runner.pid and (fresh or first):
             self._start_host()
 
-    def _deliver(self, delivery: Delivery, cause: Cause) -> None:
-        self._delivered[delivery.plugin.library] = signature(delivery.plugin.library)
-        generation = delivery.publish(cause)
-        if generation:
-            delivery.call(generation, cause, self._inputs_changed)
-            self._untidy = True
-        else:
-            self._bad = True
+    def _deliver(self, fresh: list[Delivery], cause: Cause) -> None:
+        for delivery in fresh:
+            self._delivered[delivery.plugin.library] = signature(delivery.plugin.library)
+        published = self._together.publish(fresh, cause)
+        call(
+            {delivery: generation for delivery, generation in published.items() if generation},
+            cause,
+            self._inputs_changed,
+        )
+        self._untidy |= any(published.values())
+        self._bad |= not all(published.values())
 
     def _is_fresh(self, delivery: Delivery) -> bool:
         """Whether the library was made anew, and whole: an error elsewhere in the project does not hold it back."""

@@ -14,6 +14,10 @@ For a library ``DIR/libplug.so`` it is ``DIR/.hotreload``, so both sides find it
 The pointer and the records are text, ``key value`` a line, the first line a magic word, the last one ``sum`` with the
 CRC-32 of all before it: a torn or foreign file is recognised, never believed. Names that begin with "." are being made.
 
+A pointer may have lines ``together NUMBER LIBRARY``: its generation must not run without that number, or a later one,
+of another library, where a host has both open. Plugins that one change rebuilt name each other; the lines stay with
+later generations, since what was built upon a change needs it too.
+
 A generation is a copy, not a link, of what the linker wrote: linkers and ``strip`` may rewrite the same inode, and a
 mapped file that changes is a crash. It holds the very bytes that were checked.
 """
@@ -27,7 +31,8 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from .model import Generation, Host, HotReloadError, Image
 
@@ -97,47 +102,24 @@ class Slot:
             return None
 
     def publish(
-        self,
-        image: Image,
-        data: bytes,
-        keep: bool = False,
-        plans: Callable[[], Mapping[str, bytes]] | None = None,
-        restores: int = 0,
+        self, image: Image, data: bytes, keep: bool = False, plans: Mapping[str, bytes] | None = None
     ) -> Generation:
-        """Make ``data``, the bytes that ``image`` was read from, the newest generation.
+        """``publish_together`` of this one alone."""
+        return publish_together([Parcel(self, image, data, keep, plans)])[0]
 
-        Atomic: a host sees the whole of it or nothing. Bytes equal to the newest generation are not published again;
-        its Generation is returned. ``plans`` gives plans by the file name of the generation that each begins at; they
-        are there before the generation is. Without it hosts carry their state over by its size alone. ``keep``: hosts
-        never unload it. ``restores``: the number of the generation that these bytes are of, for an undo.
-        """
-        planned = plans is not None
-        self.prepare()
-        with self._locked():
-            newest = self.newest()
-            if newest and newest.digest == image.digest and _size(newest.path) == newest.size:
-                self.clear_trouble()
-                return newest
-            number = 1 + max([newest.number if newest else 0, *self._numbers()])
-            path = self._path(f"{number}-{image.digest[:12]}.so")
-            self._replace(path, data)
-            for origin, content in (plans() if plans else {}).items():
-                self._replace(self._plan_path(path, origin), content)
-            generation = Generation(self._name, number, path, len(data), image.digest, image.build_id, restores)
-            lines = [
-                _POINTER_MAGIC,
-                f"number {number}",
-                f"file {os.path.basename(path)}",
-                f"size {len(data)}",
-                f"build_id {image.build_id or '-'}",
-                f"digest {image.digest}",
-                f"plans {'yes' if planned else 'no'}",
-                *(["keep 1"] if keep else []),
-                *([f"restores {restores}"] if restores else []),
-            ]
-            self._replace(self._path("newest"), _sealed(lines))
-            self.clear_trouble()
-            return generation
+    def together(self) -> dict[str, int]:
+        """What the newest generation must not run without: number by library, that one or a later one."""
+        found = {}
+        with contextlib.suppress(OSError, ValueError):
+            for line in _checked(read_regular(self._path("newest")), _POINTER_MAGIC, "surrogateescape"):
+                key, _, value = line.partition(" ")
+                number, _, library = value.partition(" ")
+                if key == "together":
+                    found[library] = int(number)
+        return found
+
+    def _new_number(self, newest: Generation | None) -> int:
+        return 1 + max([newest.number if newest else 0, *self._numbers()])
 
     def before_newest(self) -> tuple[int, str] | None:
         """(number, file name) of the generation whose code ran before the newest one's: what an undo goes back to.
@@ -259,26 +241,8 @@ class Slot:
 
     def _replace(self, path: str, data: bytes) -> None:
         """Written under a name of this process's own, then renamed."""
-        temporary = os.path.join(self.directory, f".{os.path.basename(path)}.{os.getpid()}")
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)  # of a process with our pid that was killed
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                with open(descriptor, "wb", buffering=0) as file:
-                    left = memoryview(data)
-                    while left:
-                        left = left[file.write(left) :]
-                os.rename(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        except OSError as error:
-            raise HotReloadError(
-                f"cannot publish: {error.strerror}",
-                path,
-                "make room there or permission; hosts go on with what they have",
-            ) from error
+        with _Change() as change:
+            change.write(path, data)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -293,6 +257,127 @@ class Slot:
             yield
         finally:
             os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Something to be published: ``data`` are the bytes that ``image`` was read from."""
+
+    slot: Slot
+    image: Image
+    data: bytes
+    keep: bool = False
+    """Hosts never unload it."""
+    plans: Mapping[str, bytes] | None = None
+    """By the file name of the generation that each begins at; they are there before the generation is.
+
+    None: hosts carry their state over by its size alone."""
+    restores: int = 0
+    """The number of the generation that these bytes are of, for an undo."""
+
+
+def publish_together(parcels: Sequence[Parcel]) -> list[Generation]:
+    """Make each the newest generation of its library; hosts that have several of them open take those together.
+
+    Atomic: a host sees the whole of one or nothing, and when one cannot be written all stay as they were. Bytes equal
+    to the newest generation are not published again; its Generation is returned.
+    """
+    with contextlib.ExitStack() as locks, _Change() as change:
+        for parcel in parcels:
+            parcel.slot.prepare()
+        for parcel in sorted(parcels, key=lambda parcel: parcel.slot.library):  # one order, whoever publishes
+            locks.enter_context(parcel.slot._locked())
+        made: dict[str, tuple[Parcel, Generation]] = {}
+        generations = []
+        for parcel in parcels:
+            slot, image = parcel.slot, parcel.image
+            newest = slot.newest()
+            if newest and newest.digest == image.digest and _size(newest.path) == newest.size:
+                generations.append(newest)
+                continue
+            number = slot._new_number(newest)
+            path = slot._path(f"{number}-{image.digest[:12]}.so")
+            generation = Generation(
+                slot._name, number, path, len(parcel.data), image.digest, image.build_id, parcel.restores
+            )
+            change.write(path, parcel.data)
+            for origin, content in (parcel.plans or {}).items():
+                change.write(slot._plan_path(path, origin), content)
+            generations.append(generation)
+            made[slot.library] = (parcel, generation)
+        numbers = {library: generation.number for library, (_, generation) in made.items()}
+        for library, (parcel, generation) in made.items():
+            slot = parcel.slot
+            partners = {other: number for other, number in slot.together().items() if _is_published(other, number)}
+            partners |= {other: number for other, number in numbers.items() if other != library and "\n" not in other}
+            lines = [
+                _POINTER_MAGIC,
+                f"number {generation.number}",
+                f"file {os.path.basename(generation.path)}",
+                f"size {generation.size}",
+                f"build_id {generation.build_id or '-'}",
+                f"digest {generation.digest}",
+                f"plans {'no' if parcel.plans is None else 'yes'}",
+                *([f"restores {parcel.restores}"] if parcel.restores else []),
+                *(["keep 1"] if parcel.keep else []),
+            ]
+            wanted = [f"together {number} {other}" for other, number in partners.items()]
+            while len(_sealed(lines + wanted)) >= _RECORD_SIZE:
+                del wanted[0]  # carried for long
+            change.write(slot._path("newest"), _sealed(lines + wanted))
+    for parcel in parcels:
+        parcel.slot.clear_trouble()
+    return generations
+
+
+def _is_published(library: str, number: int) -> bool:
+    newest = Slot(library).newest()
+    return newest is not None and newest.number >= number
+
+
+class _Change:
+    """Files that come at once: all are written under names of this process's own; at the end, in order, renamed."""
+
+    def __init__(self) -> None:
+        self._written: list[tuple[str, str]] = []
+
+    def write(self, path: str, data: bytes) -> None:
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+        with _said(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)  # of a process with our pid that was killed
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._written.append((temporary, path))
+            with open(descriptor, "wb", buffering=0) as file:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+
+    def __enter__(self) -> _Change:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            while self._written and kind is None:
+                temporary, path = self._written[0]
+                with _said(path):
+                    os.rename(temporary, path)
+                del self._written[0]
+        finally:
+            for temporary, _ in self._written:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _said(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HotReloadError(
+            f"cannot publish: {error.strerror}", path, "make room there or permission; hosts go on with what they have"
+        ) from error
 
 
 def read_regular(path: str) -> bytes:
@@ -336,6 +421,12 @@ def parse_record(data: bytes, path: str) -> Host:
 
 
 def _parse(data: bytes, magic: str) -> dict[str, str]:
+    pairs = (line.partition(" ") for line in _checked(data, magic))
+    return {key: value for key, _, value in pairs}
+
+
+def _checked(data: bytes, magic: str, errors: str = "replace") -> list[str]:
+    """Its lines between the magic word and the sum; ValueError when it is torn, foreign or of another version."""
     body, found, tail = data.partition(b"\nsum ")
     if not found:
         raise ValueError("no sum")
@@ -344,12 +435,11 @@ def _parse(data: bytes, magic: str) -> dict[str, str]:
     body += b"\n"
     if f"{zlib.crc32(body):08x}" != tail[:8].decode("ascii", "replace"):
         raise ValueError("its sum is wrong")
-    pairs = (line.partition(" ") for line in body.decode("utf-8", "replace").split("\n")[1:])
-    return {key: value for key, _, value in pairs}
+    return body.decode("utf-8", errors).split("\n")[1:-1]
 
 
 def _sealed(lines: Iterable[str]) -> bytes:
-    body = "".join(f"{line}\n" for line in lines).encode()
+    body = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     return body + f"sum {zlib.crc32(body):08x}\n".encode()
 
 

@@ -28,6 +28,7 @@ class _Case:
     image: Image
     functions: tuple[str, ...]
     companies: tuple[Company, ...]
+    siblings: tuple[Image, ...]
     target: tuple[str, int] | None
     """Machine and bits that the library must be for; None when nobody knows."""
     target_name: str
@@ -39,17 +40,19 @@ def plugin(
     host: Image | None = None,
     companies: Iterable[Company] = (),
     machine: tuple[str, int] | None = None,
+    siblings: Iterable[Image] = (),
 ) -> Verdict:
     """Whether hosts can take ``image``.
 
     ``functions``: what running hosts look up by name. ``host``: the program that loads it, if known. ``companies``:
     what it finds in each running host, or in ``host`` where none runs. ``machine``: (machine, bits) of this computer as
-    in ``Image``, used when no host is known.
+    in ``Image``, used when no host is known. ``siblings``: the other plugins of the project.
     """
     case = _Case(
         image,
         tuple(dict.fromkeys(functions)),
         tuple(companies),
+        tuple(siblings),
         (host.machine, host.bits) if host else machine,
         "the host" if host else "this computer",
     )
@@ -160,6 +163,22 @@ def _has_no_loose_ends(case: _Case) -> Iterator[Finding]:
         told |= company.undefined or frozenset()
 
 
+def _stands_alone(case: _Case) -> Iterator[Finding]:
+    """A plugin that is linked to another keeps the copy of it that it was loaded with, whatever is reloaded."""
+    needed = {base(name) for name in case.image.needed}
+    for other in case.siblings:
+        if needed & {base(other.path), other.soname}:
+            used = sorted(case.image.imports & other.exports)
+            yield Finding(
+                f"the library is linked to another plugin, {base(other.path)}"
+                + (f" (it uses {listed(used)})" if used else "")
+                + ": it would go on with the old code of that one",
+                case.image.path,
+                "let the host hand it that plugin's table of functions (see hotreload.h, SEVERAL PLUGINS), and link "
+                "without it",
+            )
+
+
 def _fits_into_hosts(case: _Case) -> Iterator[Finding]:
     if _is_program(case.image):
         return
@@ -174,6 +193,7 @@ _PLUGIN_CHECKS: tuple[Callable[[_Case], Iterator[Finding]], ...] = (
     _is_for_target,
     _has_functions,
     _has_no_loose_ends,
+    _stands_alone,
     _fits_into_hosts,
 )
 

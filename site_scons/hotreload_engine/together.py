@@ -1,0 +1,104 @@
+"""Several plugins: those of one host that one change rebuilt are published all or none; hosts are called for all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from .deliver import Cause, Delivery, Files, Judged
+from .journal import Journal
+from .model import Generation, HotReloadError, Plugin
+from .slot import publish_together
+
+
+class Together:
+    """The deliveries of a project. Remembers only which of them still wait for one another."""
+
+    def __init__(self, plugins: Iterable[Plugin], emit: Journal) -> None:
+        plugins = list(plugins)
+        files = Files()
+        libraries = [plugin.library for plugin in plugins]
+        self.deliveries = tuple(Delivery(plugin, emit, files, libraries) for plugin in plugins)
+        self._waiting: list[set[Delivery]] = []
+
+    def publish(
+        self, fresh: Iterable[Delivery], cause: Cause, calls: bool = True, undo: bool = False
+    ) -> dict[Delivery, Generation | None]:
+        """Judge and publish the libraries of ``fresh``, and of those that were held back with one of them before.
+
+        None: refused or held back, and said so. ``calls``: hosts will be called, whose answers say more. ``undo``: not
+        the libraries, but the generations before the newest.
+        """
+        wanted = list(dict.fromkeys(fresh))
+        for waiting in self._waiting:
+            if waiting & set(wanted):
+                wanted += [delivery for delivery in self.deliveries if delivery in waiting - set(wanted)]
+        judged = {delivery: delivery.judge(undo) for delivery in wanted}
+        published: dict[Delivery, Generation | None] = {}
+        for group in _groups(judged):
+            self._waiting = [waiting for waiting in self._waiting if not waiting & set(group)]
+            published |= self._publish({delivery: judged[delivery] for delivery in group}, cause, calls)
+        return published
+
+    def _publish(
+        self, group: dict[Delivery, Judged | None], cause: Cause, calls: bool
+    ) -> dict[Delivery, Generation | None]:
+        bad = [delivery for delivery, judged in group.items() if judged is None]
+        good = {delivery: judged for delivery, judged in group.items() if judged is not None}
+        if bad:
+            held = [delivery for delivery, judged in good.items() if judged.is_new]
+            for delivery in held:
+                delivery.hold(good[delivery], bad[0])
+            if held:
+                self._waiting.append({*held, *bad})
+            return dict.fromkeys(group)
+        started = time.perf_counter()
+        try:
+            generations = publish_together([judged.parcel for judged in good.values()])
+        except HotReloadError as error:
+            for delivery in good:
+                delivery.refuse(error)
+            return dict.fromkeys(group)
+        ms = round((time.perf_counter() - started) * 1e3, 3)
+        names = [delivery.plugin.name for delivery, judged in good.items() if judged.is_new]
+        for (delivery, judged), generation in zip(good.items(), generations, strict=True):
+            others = [name for name in names if name != delivery.plugin.name]
+            delivery.published(judged, generation, cause, ms, calls, others)
+        return dict(zip(good, generations, strict=True))
+
+
+def call(
+    published: dict[Delivery, Generation | None],
+    cause: Cause,
+    cut: Callable[[], bool] = lambda: False,
+    everyone: bool = False,
+) -> bool:
+    """Signal the hosts of what was published and report their answers. True: nothing was refused, all run the newest.
+
+    Who is behind is asked before the first signal: that one may make a host change over to several plugins at once.
+    """
+    present = {delivery: delivery.census() for delivery in published}
+    answers = [
+        generation is not None and delivery.call(generation, cause, present[delivery], cut, everyone)
+        for delivery, generation in published.items()
+    ]
+    return all(answers)
+
+
+def _groups(judged: dict[Delivery, Judged | None]) -> list[list[Delivery]]:
+    """Those that share a host, a program or a process, directly or through others; in the order that they came in."""
+    groups: list[tuple[set[object], list[Delivery]]] = []
+    for delivery, verdict in judged.items():
+        hosts: set[object] = {os.path.realpath(path) for path in delivery.plugin.hosts}
+        hosts |= {host.pid for host in (verdict.running if verdict else delivery.census())}
+        members = [delivery]
+        apart = []
+        for others, theirs in groups:
+            if hosts & others:
+                hosts |= others
+                members = theirs + members
+            else:
+                apart.append((others, theirs))
+        groups = [*apart, (hosts, members)]
+    return [members for _, members in groups]
