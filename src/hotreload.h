@@ -40,7 +40,7 @@
 
    FUNCTIONS
      hr_open    registers the process, loads the newest generation if there is one, starts the loader thread
-     hr_poll    the safe point: changes over to a loaded generation, or does nothing (one atomic load)
+     hr_poll    the safe point: changes over to a loaded generation, or does nothing (no system call, no lock)
      hr_wait    sleeps until there is something to do at the safe point, a signal handler ran, or the time is over
      hr_fd      descriptor that is readable while there is something to do at the safe point, for poll/epoll/select
      hr_status  what the last hr_poll found: what runs, and why not something newer
@@ -57,6 +57,22 @@
      thread may be in plugin code or read the table. A loader thread per hr_host does all slow work (checks, dlopen,
      reading pages in, dlclose), so a plugin's constructors and destructors run there; they may not call hr_ functions.
      It blocks every signal but the reload signal.
+
+   SEVERAL PLUGINS
+     One hr_open, one table, one state for each. What one change rebuilt is published together and taken together: a
+     generation waits until the others of its change are loaded too, and if one of them is refused, all are, with its
+     reason. Poll them one after the other, in one thread, at one place where no plugin's code is on the stack: then the
+     first of these hr_polls changes over to all, and each one's own hr_poll tells of it:
+         a = hr_poll(sim_host);
+         b = hr_poll(view_host);
+     Hosts of different threads, or that are not polled in turns, change over each at its own hr_poll, and none waits for
+     another's. A generation that was to be published beside another that never came is taken after ten seconds.
+     A plugin that needs another one's functions gets them through your table, which stays where it is and is filled anew
+     at each change-over:
+         // view.h:  #include "sim.h"    and a function  X(view_show, void, (view_state *, const struct sim_functions *))
+         // host:    view.view_show((view_state *)b.state, &sim);
+     It must not be linked to the other (the builder refuses that): it would keep the copy that it was loaded with. Do
+     not keep a function pointer out of a table over a safe point.
 
    SIGNALS
      The reload signal (desc.signal; 0 is SIGURG, which is ignored by default and so harms nobody) gets a handler that
@@ -86,6 +102,8 @@
        ... is cut off, has N bytes, is not an ELF file, for another machine, not a shared library
                                         the file is not what a linker for this machine makes: build again
        the state's size changed         put the field back, or restart the host
+       ... built together with it, is refused
+                                        the other plugin's reason follows: mend that one
        the host was compiled with ...   host and plugin have different headers: build the host again
        other users can write ..., belongs to another user
                                         somebody else could choose the code that runs here: chmod go-w, or move
@@ -242,7 +260,7 @@ static inline int hr_fd(hr_host *host)
 
 HR__BEGIN
 
-/* The safe point. Without news one atomic load. */
+/* The safe point. Without news no system call and no lock. */
 hr_result hr_poll(hr_host *host);
 
 hr_result hr_status(hr_host *host);
