@@ -197,6 +197,49 @@ def test_any_name(place: Place, name: str, poll: bool) -> None:
     assert place.next().files == {str(path)}
 
 
+@pytest.mark.parametrize("poll", [False, True], ids=["events", "polling"])
+def test_a_name_that_goes(place: Place, poll: bool) -> None:
+    """A deletion is told; of a rename both names, together."""
+    path, other = place.write("x.c"), place.write("y.c")
+    place.watch(poll=poll)
+    path.unlink()
+    assert place.next().files == {str(path)}
+    os.rename(other, path)
+    assert place.next().files == {str(path), str(other)}
+
+
+def test_what_does_not_matter(place: Place) -> None:
+    """Swap files, probes, backups, logs and directories make no set."""
+    place.watch()
+    for name in (".x.c.swp", "4913", "x.c~", "log.txt"):
+        place.write(name)
+    (place.root / "dir").mkdir()
+    place.is_quiet()
+
+
+def test_a_new_link_is_complete_at_once(place: Place) -> None:
+    """Symbolic and hard links have no CLOSE_WRITE."""
+    path = place.write("x.c")
+    place.watch()
+    (place.root / "s.c").symlink_to("x.c")
+    assert place.next().files == {str(place.root / "s.c")}
+    os.link(path, place.root / "h.c")
+    assert str(place.root / "h.c") in place.names(place.root / "h.c")
+
+
+def test_a_wait_that_is_ended(place: Place) -> None:
+    """``wake`` makes ``next`` return without a set; who asks for other names has nothing pending."""
+    path = place.write("x.c")
+    watcher = place.watch()
+    waking = threading.Timer(0.05, watcher.wake)
+    waking.start()
+    assert watcher.next(None) is None
+    waking.join()
+    path.write_text("new")
+    until(watcher.pending, "the save is pending")
+    assert not watcher.pending(lambda name: False)
+
+
 # --- git ----------------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +500,41 @@ def test_a_directory_that_is_moved_in(place: Place) -> None:
     assert place.next().files == {str(made / "x.c")}
 
 
+def test_a_directory_that_is_moved_away_and_back(place: Place) -> None:
+    """Its files go, and are there again, changed or not."""
+    path = place.write("sub/y.c")
+    place.watch(place.root, path.parent)
+    os.rename(path.parent, place.root / "other")
+    assert place.next().files == {str(path)}
+    os.rename(place.root / "other", path.parent)
+    assert str(path) in place.names(path)
+    while place.watcher.next(0.2):
+        pass
+    path.write_text("new")
+    assert place.next().files == {str(path)}
+
+
+@pytest.mark.parametrize("name", ["new", "link.c", "moved.c"])
+def test_what_changed_before_the_watch(place: Place, name: str) -> None:
+    """A directory that is new to the watch is looked through for what changed since the pass began: written, linked or
+    moved there; what was there before is not told."""
+    late = place.write("late/old.c").parent
+    outside = place.write("outside/moved.c")
+    until(lambda: time.time() - outside.stat().st_ctime > 0.2, "the old files are old")
+    place.watch()
+    since = time.time()
+    changed = late / name
+    if name == "new":
+        changed = place.write("late/new.c")
+    elif name == "link.c":
+        changed.symlink_to(outside)
+    else:
+        os.rename(outside, changed)
+    assert place.watcher.watch([str(late)], since) == []
+    assert place.next().files == {str(changed)}
+    assert place.watcher.missed(since) == {str(changed)}
+
+
 def test_a_directory_becomes_a_file_and_back(place: Place) -> None:
     """Nothing breaks, and it is watched again."""
     path = place.write("sub/x.c")
@@ -529,6 +607,24 @@ def test_the_set_of_directories_changes(place: Place, monkeypatch: pytest.Monkey
     assert watcher.next(0.2) is None
     (paths[29] / "x.c").write_text("new")
     assert place.next().files == {str(paths[29] / "x.c")}
+
+
+def test_nothing_is_done_while_nothing_happens(place: Place) -> None:
+    """No timer and no wake-up: no thread of ours runs at all while one waits."""
+    place.write("x.c")
+    place.watch()
+    assert place.watcher.next(0.2) is None
+
+    def switches() -> int:
+        total = 0
+        for task in Path("/proc/self/task").iterdir():
+            status = (task / "status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt"))
+        return total
+
+    before = switches()
+    assert place.watcher.next(1.0) is None
+    assert switches() - before <= 4, "a wait in the main thread, and no other"
 
 
 def test_what_happens_beside_us_wakes_nobody(place: Place) -> None:
