@@ -44,9 +44,9 @@ class Setting:
 
 SETTINGS = [
     Setting("newest", "gcc", 0, "content", 1),
-    Setting("newest", "clang", 1, "content", 4),
+    Setting("newest", "clang", 1, "content", 1),
     Setting("newest", "gcc", 0, "content-timestamp", 4),
-    Setting("newest", "gcc", 1, "make", 1),
+    Setting("newest", "gcc", 1, "make", 4),
     Setting("oldest", "gcc", 1, "content-timestamp", 1),
     Setting("oldest", "clang", 0, "content", 4),
     Setting("oldest", "gcc", 0, "make", 4),
@@ -111,6 +111,7 @@ from equivalence.project import FILES as _PROJECT  # noqa: E402
 CASES: list[tuple[str, Do, set[str] | None]] = [
     ("a source", replace("src/p1.c", "return COMMON", "return 5 + COMMON"), {"p1.os", "libplug.so", "dist/libplug.so"}),
     ("a header", write("inc2/sub/part.h", "#define PART 8\n"), {"p2.os", "libplug.so", "dist/libplug.so"}),
+    ("a source by rename", write("src/glob/g1.c", "int g1(void) { return 2; }\n", rename=True), {"g1.o", "libglobbed.a"}),
     ("a header by rename", write("inc2/sub/part.h", "#define PART 9\n", rename=True), None),
     ("a header's comment", add("inc2/sub/part.h", "/* a part */\n"), None),
     ("touch", touch("src/p2.c"), None),
@@ -124,6 +125,8 @@ CASES: list[tuple[str, Do, set[str] | None]] = [
     ("the shadow is edited", write("inc1/added.h", "int added = 4;\n"), None),
     ("the shadowed one is edited", write("inc2/added.h", "int added = 5;\n"), set()),
     ("the shadow goes", remove("inc1/added.h"), None),
+    ("a header beside the source shadows", write("src/common.h", "#define COMMON 6\n"), None),
+    ("it goes", remove("src/common.h"), None),
     ("remove the #include", replace("src/p1.c", '#include "added.h"\n', ""), None),
     ("edit a header no longer included", write("inc2/added.h", "int added = 6;\n"), set()),
     ("include it again", add("src/p1.c", '#include "added.h"\n'), None),

@@ -287,6 +287,21 @@ def test_an_output_that_goes_while_others_are_made(made: Project) -> None:
     becomes(made, watch, 2)
 
 
+@pytest.mark.parametrize("name", ["cc", "ld"])
+def test_edits_during_a_command(made: Project, name: str) -> None:
+    """Two more saves while the compiler, or the linker, works on the first: the last one counts."""
+    lay(made)
+    watch = made.watch()
+    with held(made, name):
+        source(made, "one", 2)
+        for number in (3, 4):
+            begun(made, name)
+            made.path(f"begun.{name}").unlink()
+            source(made, "one", number)
+        begun(made, name)
+    becomes(made, watch, 4)
+
+
 def test_a_header_that_comes_before_its_directory_is_watched(made: Project) -> None:
     """A directory that a compilation is the first to search: a header made there meanwhile shadows the other's."""
     lay(made)

@@ -1,101 +1,93 @@
-"""A session equals a fresh scons: after every edit nothing is left to do, and the outputs are those of a new build.
+"""A real ``scons watch`` equals a fresh scons: saves by the system calls of editors, in bursts, while it builds what went
+before. When it has settled nothing is left to do, and the outputs are byte for byte those of a build from scratch.
 
-``scons watch`` runs for real; what it made is judged by a fresh ``scons -n`` beside it and by a build from scratch.
+The edits are those of ``test_equivalence``, which asks after each of them; here it is about when they come.
+HOTRELOAD_BURSTS: bursts of edits for each setting. HOTRELOAD_SEED: the seed.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import subprocess
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import grown
-from harness import LIMIT, Project, Watch, need, project
+from equivalence.edits import EDITS
+from equivalence.harness import Tree
+from harness import Project, Watch, need, old_scons_path, until
 
-SETTINGS = [
-    pytest.param("newest", "gcc", "-j1", id="newest-gcc-j1"),
-    pytest.param("newest", "gcc", "-j4", id="newest-gcc-j4"),
-    pytest.param("oldest", "clang", "-j4", id="oldest-clang-j4"),
-    pytest.param("oldest", "gcc", "-j1", id="oldest-gcc-j1"),
-]
-STEPS = int(os.environ.get("HOTRELOAD_STEPS", "140"))
-"""Random edits for each of the four settings."""
+BURSTS = int(os.environ.get("HOTRELOAD_BURSTS", "16"))
+SETTINGS = [("newest", "gcc", 1, "content-timestamp", 4), ("oldest", "clang", 0, "content", 1)]
 
 
-def left_to_do(made: Project, *arguments: str) -> list[str]:
-    """What a fresh scons would run; the target that is always built does not count."""
-    lines = made.scons("-Q", "-n", *arguments, code=None).splitlines()
-    return [line for line in lines if "is up to date" not in line and line != "echo always > out/gen/always"]
+class Live:
+    """A tree in which ``scons watch`` runs."""
+
+    def __init__(self, base: Path, scons: str, compiler: str, duplicate: int, decider: str, jobs: int) -> None:
+        arguments = [f"dup={duplicate}", f"decider={decider}", f"cc={need(compiler)}", f"-j{jobs}", "live=1"]
+        self.tree = Tree(base, arguments, old_scons_path() if scons == "oldest" else "")
+        self.project = Project(self.tree.root, site=False)
+        self.project.environment.update(self.tree.environment)
+        self.watch: Watch = self.project.watch("-Q", *arguments)
+
+    def settle(self, what: str) -> None:
+        """Wait until a fresh scons finds nothing to do."""
+
+        def is_settled() -> bool:
+            assert self.watch.process.poll() is None, self.watch.output[-3000:]
+            return not self.tree.left_to_do()
+
+        until(is_settled, f"nothing being left to do after {what}\n{self.watch.output[-3000:]}")
+
+    def close(self) -> None:
+        self.project.close()
+        self.tree.close()
 
 
-def settle(made: Project, watch: Watch, what: str, *arguments: str) -> None:
-    """Wait until a fresh scons finds nothing to do."""
-    deadline = time.monotonic() + LIMIT
-    while left := left_to_do(made, *arguments):
-        assert watch.process.poll() is None, watch.output[-3000:]
-        if time.monotonic() > deadline:
-            pytest.fail(f"after «{what}» a fresh scons would run {left}\n{watch.output[-3000:]}")
+@pytest.fixture(params=SETTINGS, ids=lambda setting: "-".join(map(str, setting)))
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Live]:
+    made = Live(tmp_path, *request.param)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
-def told(watch: Watch, what: str, before: int) -> None:
-    """Wait until the session has said what came of the last edit: that it does not build, or what was built."""
-    deadline = time.monotonic() + LIMIT
-    while not any(event["event"] in ("error", "build") for event in watch.events[before:]):
-        if time.monotonic() > deadline:
-            pytest.fail(f"«{what}» is not told\n{watch.output[-3000:]}")
-        time.sleep(0.01)
-
-
-def compare(made: Project, scratch: Path, what: str, *arguments: str) -> None:
-    """The outputs are byte for byte those of a build from scratch."""
-    grown.copy_sources(made, scratch)
-    subprocess.run(
-        made.command("-Q", "-j2", *arguments), cwd=scratch, env=made.environment, check=True, capture_output=True
-    )
-    here, there = grown.outputs(made.root), grown.outputs(scratch)
-    extra = {
-        name for name in set(here) - set(there) if "glob_" not in name
-    }  # scons deletes no object that is not named
-    assert not extra and not set(there) - set(here), what
-    different = [name for name in there if here[name] != there[name]]
-    assert not different, f"after «{what}» these differ from a build from scratch: {different}"
-
-
-@pytest.mark.parametrize("scons,compiler,jobs", SETTINGS[1:3])
-def test_each_edit(tmp_path: Path, scons: str, compiler: str, jobs: str) -> None:
-    """Every kind of edit, one after the other, in one session."""
-    arguments = (f"cc={need(compiler)}", "flag=3")
-    with project(tmp_path / "project", old_scons=scons == "oldest") as made:
-        grown.lay(made)
-        watch = made.watch(jobs, *arguments)
-        for number, (what, edit, builds) in enumerate(grown.STEPS):
-            before = len(watch.events)
-            edit(made)
-            if builds:
-                settle(made, watch, what, *arguments)
-                if number % 8 == 0 or what in ("repaired", "edit and put back at once"):
-                    compare(made, tmp_path / f"scratch{number}", what, *arguments)
-            else:
-                told(watch, what, before)
-        assert watch.stop() == 130
-
-
-@pytest.mark.parametrize("scons,compiler,jobs", SETTINGS)
-def test_random_edits(tmp_path: Path, scons: str, compiler: str, jobs: str) -> None:
-    """Random edits in bursts; the seed is printed when it fails."""
+def test_bursts_of_saves(live: Live) -> None:
+    """Random edits, one to eight at once, and sometimes the next before the last are built."""
     seed = int(os.environ.get("HOTRELOAD_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-    chance = random.Random(seed)
-    arguments = (f"cc={need(compiler)}",)
-    with project(tmp_path / "project", old_scons=scons == "oldest") as made:
-        grown.lay(made)
-        watch = made.watch(jobs, *arguments)
-        done = 0
-        while done < STEPS:
-            burst = [grown.random_edit(chance, made) for _ in range(chance.choice((1, 1, 2, 3, 5, 8)))]
-            done += len(burst)
-            settle(made, watch, f"seed {seed}, edit {done}: {burst}", *arguments)
-        compare(made, tmp_path / "scratch", f"seed {seed}", *arguments)
+    dice = random.Random(seed)
+    done: list[str] = []
+    for burst in range(BURSTS):
+        for _ in range(dice.choice((1, 1, 2, 3, 5, 8))):
+            name = dice.choice(sorted(EDITS))
+            if EDITS[name](live.tree, dice) is not None:
+                done.append(name)
+        if dice.random() < 0.3:
+            continue
+        live.settle(f"HOTRELOAD_SEED={seed}, burst {burst}: {done[-8:]}")
+        if burst % 8 == 7:
+            live.tree.check_outputs()
+    live.settle(f"HOTRELOAD_SEED={seed}: {done[-8:]}")
+    live.tree.check_outputs()
+    assert live.watch.stop() == 130
+
+
+def test_an_error_and_what_is_saved_while_it_stands(live: Live) -> None:
+    """A syntax error, more edits, one of them in an SConscript that has an error too; both mended."""
+    tree, watch = live.tree, live.watch
+    good, script = tree.read("src/main.c"), tree.read("src/SConscript")
+    tree.replace("src/main.c", "int main", "int int main")
+    assert "main" in watch.wait("error")["where"]
+    tree.write("src/local.h", "#define LOCAL 61\n")
+    watch.wait("build", lambda e: not e["ok"])
+    tree.write("src/SConscript", script.replace("util = ", "util = = "))
+    watch.wait("error", lambda e: "SConscript" in e["where"])
+    tree.write("src/table.txt", "while it stands\n")
+    tree.write("src/main.c", good)
+    watch.wait("build", lambda e: any(name.endswith("main.o") for name in e["targets"]))
+    tree.write("src/SConscript", script)
+    live.settle("the mending")
+    tree.check_outputs()

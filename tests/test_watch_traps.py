@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from harness import Project
-from test_watch_equals_scons import settle
+from harness import Project, Watch, until
 
 PLAIN = """\
 env = Environment(tools=["default", "hotreload"], CPPPATH=["inc"])
@@ -34,6 +33,16 @@ SETTINGS = {
     "clones with overrides": "env = env.Clone(CCFLAGS='-O0').Clone(CPPDEFINES={'A': 1})",
     "default target is a directory": "Default('.')",
 }
+
+
+def settle(made: Project, watch: Watch, what: str) -> None:
+    """Wait until a fresh scons finds nothing to do."""
+
+    def is_settled() -> bool:
+        assert watch.process.poll() is None, watch.output[-3000:]
+        return all("is up to date" in line for line in made.scons("-Q", "-n", code=None).splitlines())
+
+    until(is_settled, f"nothing being left to do after «{what}»\n{watch.output[-3000:]}")
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

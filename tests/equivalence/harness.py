@@ -218,13 +218,16 @@ class Tree:
         code = int(self._fresh.stdout.readline())
         return code, output.read_text(encoding="utf-8", errors="replace")
 
-    def check_nothing_to_do(self) -> None:
-        """A fresh scons -n in the session's own tree would run no command but the one that always runs."""
-        self.session.ask(do="sync")
+    def left_to_do(self) -> list[str]:
+        """What a fresh scons -n in the session's own tree would run beside the command that always runs."""
         code, output = self.scons(self.root, "-n")
         left = [line for line in output.splitlines() if not line.startswith(QUIET) and "always.out" not in line]
-        if code or left:
-            _, why = self.scons(self.root, "-n", "--debug=explain")
+        return left or [f"exit {code}"] * bool(code)
+
+    def check_nothing_to_do(self) -> None:
+        self.session.ask(do="sync")
+        if self.left_to_do():
+            code, why = self.scons(self.root, "-n", "--debug=explain")
             raise Difference(f"a fresh scons -n finds work ({code}):\n{why}")
 
     def check_outputs(self) -> None:

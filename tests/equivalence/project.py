@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness import ROOT
+
 SITE_INIT = """\
 import os, sys
 if "HOTRELOAD_DRIVER" in os.environ:
@@ -18,7 +20,7 @@ SCONSTRUCT = """\
 import os
 dup, decider, cc = int(ARGUMENTS.get("dup", 0)), ARGUMENTS.get("decider", "content"), ARGUMENTS.get("cc", "gcc")
 env = Environment(
-    tools=["default"], CC=cc, CCFLAGS=["-O0", "-w"], CPPPATH=["#inc1", "#inc2", "#build/src"],
+    tools=["default", "hotreload"] if ARGUMENTS.get("live") else ["default"], CC=cc, CCFLAGS=["-O0", "-w"], CPPPATH=["#inc1", "#inc2", "#build/src"],
     ENV={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, AR="ar", RANLIBCOM="",
 )
 env.Decider(decider)
@@ -74,7 +76,8 @@ required = env.Command("#out/required.txt", "b.txt", "cp $SOURCE $TARGET")
 first = env.Command("#out/first.out", "c.txt", "cp $SOURCE $TARGET && test -e out/required.txt")
 Requires(first, required)
 side = env.Command("#out/side.out", "c.txt", "cp $SOURCE $TARGET && cp $SOURCE out/side.log")
-SideEffect("#out/side.log", side)
+beside = env.Command("#out/beside.out", "c.txt", "cp $SOURCE $TARGET && cp $SOURCE out/side.log")
+SideEffect("#out/side.log", [side, beside])
 env.Command("#out/log.copy", "#out/side.log", "cp $SOURCE $TARGET")
 AlwaysBuild(env.Command("#out/always.out", "b.txt", "cp $SOURCE $TARGET"))
 env.Command("#out/dir.out", Dir("data"), "(cd $SOURCE && find . -type f | LC_ALL=C sort | xargs -r cat) > $TARGET",
@@ -137,6 +140,8 @@ FILES = {
 def write(root: Path) -> None:
     lay(root, FILES)
     os.symlink("../real/linked.c", root / "src/linked.c")
+    for name in ("site_tools", "hotreload_engine"):
+        os.symlink(ROOT / "site_scons" / name, root / "site_scons" / name)
 
 
 def lay(root: Path, files: Mapping[str, str]) -> None:
