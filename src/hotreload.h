@@ -108,6 +108,40 @@
        other users can write ..., belongs to another user
                                         somebody else could choose the code that runs here: chmod go-w, or move
        ...newest is damaged             somebody wrote into the run directory: build again
+       generation N crashed: ...        change the code (CRASHES)
+
+   CRASHES
+     The first calls into a new generation are guarded: 100 calls and one second at the least, or desc.guarded_calls
+     alone. When one of them faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, also by an overflow of the stack)
+     or uses more than 10 s (desc.loop_ms) of processor time, the previous generation is back at once: the state's bytes
+     are as they were at the change-over, the table has the old functions, and the call that crashed is made again with
+     the old function and the same arguments. The next hr_poll returns HR_REFUSED with `changed`. A file in the run
+     directory, libplug.so.crashed.DIGEST, keeps every host and the builder from that very library; delete it to try
+     again. The library stays mapped, and is not unloaded, since it may have left anything anywhere.
+     Afterwards, at the next safe point, the table gets the plain pointers: nothing of it remains, signal handlers and
+     signal stack are yours again. Until then the table holds other pointers than dlsym gives; they stay valid.
+     What is put back is the state alone. What the crashed call did elsewhere stays done: files, the host's memory,
+     blocks that it allocated (lost), locks of its own that it took. The 128 bytes above the call's return address
+     (arguments on the stack, then your own variables) are as at the call; the upper halves of 256-bit arguments are not.
+     Only calls through the table by the thread that did the hr_poll are guarded, the outermost one of them. A call that
+     is left by longjmp or a C++ exception is over; both may pass through the guard.
+     A crash ends the process as it would without us, with a line in the record for the builder, when
+       - there is no previous generation, or the crash is in another thread, in a constructor or destructor, or in host
+         code that the plugin did not call;
+       - the stack was overwritten as far as the caller's return address;
+       - it is in other code (the C library, say), and that may hold a lock for ever. What counts: nothing else was called
+         (the address lies in the plugin), or a null pointer was called: always good. A function that the plugin called
+         directly and that called nobody (strlen, memcpy), or abort, assert, raise: good if within 2 s another thread can
+         take the locks of malloc, dlopen, stdout and stderr. Anything else (printf of a bad pointer): good if there is
+         no other thread than ours, and the locks of malloc and dlopen can be taken.
+     An endless loop is ended only where it is in the plugin's own code, and never under a debugger. Blocking (read, a
+     lock) costs no processor time and is no endless loop.
+     Handlers of yours for these signals are put aside meanwhile, and called for a fault that is not the guard's. If such
+     a handler mends faults (write barriers, lazily mapped memory), set desc.unguarded. So too for a generation's memory
+     that coroutines have on stacks of their own and abandon within a guarded call, more than eight times a generation.
+     Off, with the reason in the record's "guard" (`scons hosts` shows it): by desc.unguarded; elsewhere than on x86-64;
+     in programs built with Address-, Thread- or MemorySanitizer; with a shadow stack; where process_vm_readv or
+     executable memory is forbidden.
 
    FORK, EXEC
      A forked child keeps the code it has and does not reload. After an exec the process is no host; its record's lock
@@ -182,6 +216,9 @@ typedef struct hr_desc {
     int lazy;                  /* RTLD_LAZY instead of RTLD_NOW */
     int verbose;               /* tell each reload and refusal on stderr */
     const hr_plugin_info *linked; /* HR_RELEASE only */
+    int unguarded;             /* nonzero: no crash guard (CRASHES) */
+    unsigned guarded_calls;    /* into each new generation; 0: 100 calls, and one second at the least */
+    int loop_ms;               /* of processor time in one guarded call: an endless loop. 0: 10000; negative: no limit */
 } hr_desc;
 
 typedef struct hr_result {
@@ -237,7 +274,7 @@ typedef struct hr_host hr_host;
 #ifdef HR_RELEASE
 
 #define HR_TABLE(plugin, LIST) static const struct plugin##_functions plugin = {LIST(HR__POINTER)};
-#define HR_DESC(plugin, path) {#plugin, path, NULL, NULL, 0, 0, 0, 0, &hr_plugin_##plugin}
+#define HR_DESC(plugin, path) {#plugin, path, NULL, NULL, 0, 0, 0, 0, &hr_plugin_##plugin, 0, 0, 0}
 
 struct hr_host {
     hr_result result;
@@ -256,7 +293,7 @@ static inline int hr_fd(hr_host *host)
 #define HR_TABLE(plugin, LIST)                                                                                         \
     static struct plugin##_functions plugin;                                                                           \
     static const char *const plugin##_names[] = {LIST(HR__NAME) NULL};
-#define HR_DESC(plugin, path) {#plugin, path, &plugin, plugin##_names, 0, 0, 0, 0, NULL}
+#define HR_DESC(plugin, path) {#plugin, path, &plugin, plugin##_names, 0, 0, 0, 0, NULL, 0, 0, 0}
 
 HR__BEGIN
 
@@ -353,9 +390,16 @@ void hr_close(hr_host *host)
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #if defined(__GLIBC__) && !defined(__USE_GNU)
 #error "hotreload.h: in the file that defines HOTRELOAD_IMPLEMENTATION, include it before any other header"
@@ -428,8 +472,25 @@ typedef struct hr__image {
     } segments[8];
 } hr__image;
 
+#define HR__FRAMES 8
+
+/* How a generation came to its end. */
+typedef struct hr__crash {
+    int signal;
+    const char *fate;  /* "rolled-back" or "ended"; atomic, set last; NULL: it did not crash */
+    const char *cause; /* a word, see slot.py */
+    int told;          /* under the host's lock: hr_poll knows */
+    int unwritten;     /* there was no room for its mark */
+    uintptr_t address; /* that it touched */
+    unsigned count;
+    uintptr_t frames[HR__FRAMES]; /* addresses as in the library's file, innermost first; HR__OUTSIDE: in other code */
+} hr__crash;
+#define HR__OUTSIDE UINTPTR_MAX
+
+struct hr__guard;
+
 typedef struct hr__generation {
-    struct hr__generation *next; /* in the list of retired ones */
+    struct hr__generation *next; /* in the list of retired ones, or of crashed ones */
     struct hr__generation *from; /* that the plan begins from; only compared, never followed */
     hr__plan plan;               /* bytes NULL: none */
     hr__image image;
@@ -441,6 +502,8 @@ typedef struct hr__generation {
     double load_us;
     size_t state_size;
     const void *initial;
+    uintptr_t base, code, code_end; /* load address, and the range of its code; 0: not known */
+    hr__crash crash;
     char path[PATH_MAX];
     void **functions; /* as many as the host has names; in the same allocation */
 } hr__generation;
@@ -497,6 +560,10 @@ struct hr_host {
     unsigned turn, turn_before; /* of the last hr_poll and the one before, among all of its thread */
     const void *thread;         /* of the last hr_poll: an address of its own */
 
+    struct hr__guard *guard;      /* NULL: off */
+    const char *unguarded;        /* why */
+    hr__generation *crashed;      /* atomic list: for the loader to mark */
+
     /* The loader's alone (the owner's before the thread runs and after it has ended). */
     pthread_t loader;
     int has_loader;
@@ -504,6 +571,8 @@ struct hr_host {
     int record_fd;              /* -1: not registered */
     unsigned long long started; /* /proc/self/stat, field 22 */
     unsigned sequence, kept, tried;
+    hr__generation *marked;     /* list of crashed ones: never run again, never unmapped */
+    char written[HR__RECORD_SIZE]; /* the record as it was written last */
     unsigned recorded;          /* swaps, as the last record said */
     double load_us;
     char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
@@ -578,6 +647,9 @@ static int hr__join(char *path, const char *head, const char *tail)
     return 1;
 }
 
+static void hr__guard_forked(hr_host *host);
+static void hr__put_guard(const hr_host *host, char *record);
+
 /* --- the signal --------------------------------------------------------------------------------------------------- */
 
 /* Async-signal-safe (signal-safety(7)): atomics and write only. */
@@ -608,6 +680,7 @@ static void hr__in_child(void)
         hr_host *host = hr__slots[slot].host;
         if (host) {
             host->forked = 1;
+            hr__guard_forked(host);
             host->result.code = HR_DETACHED;
             host->result.text = "this is a forked child: it keeps the code it has; open again in it to reload";
         }
@@ -841,6 +914,7 @@ static void hr__write_record(hr_host *host, int closed)
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
     hr__escape(line, host->reason);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
+    hr__put_guard(host, record);
     hr__escape(line, host->parent);
     if (strlen(line) < 1024) hr__put_line(record, "library %s/%s\n", line, host->base);
     hr__put_line(record, "functions ");
@@ -851,6 +925,7 @@ static void hr__write_record(hr_host *host, int closed)
     used = strlen(record);
     used += (size_t)snprintf(record + used, sizeof record - used, "sum %08x\n", (unsigned)hr__crc(record, used));
     memset(record + used, '\n', sizeof record - used);
+    memcpy(host->written, record, sizeof record);
     written = pwrite(host->record_fd, record, sizeof record, 0);
     (void)written; /* preallocated: it cannot run out of space */
 }
@@ -977,6 +1052,1123 @@ static int hr__lost(hr_host *host)
     hr__shut(&host->inotify_fd);
     return 1;
 }
+
+/* --- the guard ---------------------------------------------------------------------------------------------------- */
+
+/* For the first calls into a new generation the table holds stubs, one a function. The first call of the guarded thread
+   that goes through one keeps its registers and comes back through hr__gate; calls within it pass through. When it
+   crashes, the state's copy is put back, and the call is made again with the old function, as if never made before. */
+
+#ifndef HR__GATE
+#if defined(__x86_64__) && defined(__LP64__)
+#define HR__GATE 1
+#else
+#define HR__GATE 0
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HR__SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HR__SANITIZED 1
+#endif
+#endif
+
+static const int hr__faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+enum { HR__FAULTS = sizeof hr__faults / sizeof *hr__faults };
+
+static const char *hr__signal_name(int number)
+{
+    static const char *const names[HR__FAULTS] = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGABRT"};
+    int index;
+    for (index = 0; index < HR__FAULTS; index++)
+        if (hr__faults[index] == number) return names[index];
+    return "a signal";
+}
+
+/* "libplug.so.7-1a2b3c4d5e6f.so" → path of "libplug.so.crashed.1a2b3c4d5e6f"; 0 when it has no digest. */
+static int hr__mark_path(const hr_host *host, const char *file, char *path)
+{
+    const char *digest = strrchr(file, '-'), *end = digest ? strstr(digest, ".so") : NULL;
+    char name[2 * NAME_MAX];
+    if (!end || strlen(host->base) > NAME_MAX) return 0;
+    snprintf(name, sizeof name, "/%s.crashed.%.*s", host->base, (int)(end - digest) - 1, digest + 1);
+    return hr__join(path, host->directory, name);
+}
+
+/* 1: some host has said that this library crashed; reason said. */
+static int hr__is_marked(const hr_host *host, const hr__pointer *pointer, char *reason)
+{
+    char path[PATH_MAX], text[HR__RECORD_SIZE], where[512], what[64];
+    const hr__generation *crashed;
+    ssize_t size = 0;
+    int file, found = 0;
+    for (crashed = host->marked; crashed && !found; crashed = crashed->next)
+        found = crashed->crash.unwritten && strcmp(hr__file_of(crashed), pointer->file) == 0;
+    if (!hr__mark_path(host, pointer->file, path)) return 0;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0 && !found) return 0;
+    if (file >= 0) {
+        size = read(file, text, sizeof text - 1);
+        close(file);
+    }
+    text[size > 0 ? size : 0] = '\0';
+    hr__say(reason, "generation %u crashed", pointer->number);
+    if (hr__field(text, "what", what, sizeof what)) hr__say(reason, ": %s", what);
+    if (hr__field(text, "where", where, sizeof where) && strcmp(where, "-") != 0) hr__say(reason, " in %s", where);
+    hr__say(reason, ": change the code; or delete %s to try it again", path);
+    return 1;
+}
+
+static const char *hr__crash_what(const hr__crash *crash)
+{
+    return strcmp(crash->cause, "loop") == 0 ? "an endless loop" : hr__signal_name(crash->signal);
+}
+
+/* The owner and the loader, whoever comes first: hr_poll and the record say that `crashed` was rolled back. */
+static void hr__tell_crash(hr_host *host, hr__generation *crashed)
+{
+    const hr__generation *running = hr__load(host->running);
+    pthread_mutex_lock(&host->lock);
+    if (running && running->number < crashed->number && !hr__load(host->pending)) {
+        host->reason[0] = '\0';
+        hr__say(host->reason, "generation %u crashed: %s; generation %u goes on, with the state as it was: change the code",
+                crashed->number, hr__crash_what(&crashed->crash), running->number);
+        host->refused = 1;
+        if (!crashed->crash.told) host->untold = 1;
+    }
+    crashed->crash.told = 1;
+    pthread_mutex_unlock(&host->lock);
+}
+
+/* The loader: tells of a crash, in the record and by the file that keeps every host from this library. */
+static void hr__mark(hr_host *host, hr__generation *generation)
+{
+    char text[HR__RECORD_SIZE], path[PATH_MAX], temporary[PATH_MAX], name[64];
+    const hr__crash *crash = &generation->crash;
+    unsigned index;
+    size_t size;
+    ssize_t written;
+    int file;
+    text[0] = '\0';
+    hr__put_line(text, "hotreload-crash 1\ngeneration %u\nfile %s\npid %ld\nsignal %d\nwhat %s\ncause %s\n",
+                 generation->number, hr__file_of(generation), (long)getpid(), crash->signal, hr__crash_what(crash),
+                 crash->cause);
+    hr__put_line(text, "fate %s\naddress %llx\nframes ", crash->fate, (unsigned long long)crash->address);
+    for (index = 0; index < crash->count; index++)
+        if (crash->frames[index] == HR__OUTSIDE)
+            hr__put_line(text, "%s-", index ? "," : "");
+        else
+            hr__put_line(text, "%s%llx", index ? "," : "", (unsigned long long)crash->frames[index]);
+    hr__put_line(text, "%s\nwhere -\n", crash->count ? "" : "-");
+    size = strlen(text);
+    size += (size_t)snprintf(text + size, sizeof text - size, "sum %08x\n", (unsigned)hr__crc(text, size));
+    snprintf(name, sizeof name, "/.crashed.%ld.%u", (long)getpid(), host->serial);
+    generation->crash.unwritten = 1;
+    if (!hr__mark_path(host, hr__file_of(generation), path) || !hr__join(temporary, host->directory, name)) return;
+    file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) return;
+    written = write(file, text, size);
+    close(file);
+    generation->crash.unwritten = written != (ssize_t)size || rename(temporary, path) != 0;
+    if (generation->crash.unwritten) unlink(temporary);
+}
+
+/* The hook for what else is to be as it was at the swap; runs in the handler: async-signal-safe. */
+static void hr__rollback_extra(hr_host *host) { (void)host; }
+
+#if HR__GATE
+
+enum { HR__CALLS = 8, HR__STUB = 32, HR__STACKED = 128, HR__SIGNAL_STACK = 65536 };
+
+struct hr__call;
+
+typedef struct hr__stub { /* hr__gate knows the offsets of these three */
+    void (*gate)(void);
+    struct hr__guard *guard;
+    void *target; /* atomic */
+    size_t index;
+} hr__stub;
+
+/* A guarded call that is under way. hr__gate knows the offsets down to `home`. */
+typedef struct hr__call {
+    struct hr__call *next; /* in the list of free ones */
+    struct hr__guard *guard;
+    uintptr_t back;    /* where the caller wants it to return */
+    uintptr_t stack;   /* the stack pointer at the caller, less HR__PUSHED */
+    uintptr_t landing; /* where it returns instead */
+    hr__stub *stub;
+    uint64_t kept[6];     /* rbx rbp r12 r13 r14 r15 */
+    uint64_t passed[8];   /* rdi rsi rdx rcx r8 r9 rax r10 */
+    uint64_t vectors[16]; /* xmm0 to xmm7 */
+    uint32_t mxcsr, x87;  /* control words */
+    struct hr__call **home;
+    sigset_t mask;
+    int error; /* errno */
+    size_t stacked;
+    unsigned char arguments[HR__STACKED]; /* on the stack */
+} hr__call;
+#define HR__PUSHED 24
+
+typedef struct hr__guard {
+    /* hr__gate knows the offsets of these. */
+    uintptr_t thread;  /* atomic: of the guarded thread; 0: nothing is guarded */
+    hr__call *current; /* atomic: the outermost call under way */
+    hr__call **home;   /* list of free ones */
+    uint64_t calls, enough;
+    void (*enter)(hr__call *call);
+    void (*finish)(struct hr__guard *guard);
+
+    hr_host *host;
+    hr__stub *stubs;
+    unsigned char *snapshot; /* HR_STATE_RESERVE bytes */
+    size_t ready, size;      /* of it: touched by the loader; in use */
+    pid_t process;
+    hr__call *spare[2]; /* lists; one pool for a generation and one for the next: coroutines may still be in a call */
+    hr__call pools[2][HR__CALLS];
+    unsigned pool;
+
+    int armed;      /* atomic; changed under hr__faults_lock */
+    uintptr_t mine; /* as `thread`, until the next hr__guard_begin */
+    pid_t task;
+    clockid_t clock; /* of that thread */
+    double begun_us, least_us;
+    sigset_t unblocked;
+    int has_stack;
+    stack_t stack, stack_before;
+    hr__generation *generation, *old;
+    int rolled_back;     /* the owner has not looked yet */
+    uintptr_t opening;   /* atomic: thread that is in dlopen */
+    hr__generation *opened;
+    const hr__generation *told; /* atomic: whose crash the record tells */
+    int question, answer;       /* atomic; from the handler to the loader, and back */
+
+    /* The loader's. */
+    const hr__call *watched;
+    uint64_t watched_calls;
+    double watched_us;
+    unsigned tries;
+    int fired, seen; /* atomic */
+} hr__guard;
+
+typedef char hr__offsets_of_stubs[offsetof(hr__stub, guard) == 8 && offsetof(hr__stub, target) == 16 ? 1 : -1];
+typedef char hr__offsets_of_calls[offsetof(hr__call, back) == 16 && offsetof(hr__call, stack) == 24 &&
+                                          offsetof(hr__call, landing) == 32 && offsetof(hr__call, stub) == 40 &&
+                                          offsetof(hr__call, kept) == 48 && offsetof(hr__call, passed) == 96 &&
+                                          offsetof(hr__call, vectors) == 160 && offsetof(hr__call, mxcsr) == 288 &&
+                                          offsetof(hr__call, home) == 296
+                                      ? 1
+                                      : -1];
+typedef char hr__offsets_of_guards[offsetof(hr__guard, current) == 8 && offsetof(hr__guard, home) == 16 &&
+                                           offsetof(hr__guard, calls) == 24 && offsetof(hr__guard, enough) == 32 &&
+                                           offsetof(hr__guard, enter) == 40 && offsetof(hr__guard, finish) == 48
+                                       ? 1
+                                       : -1];
+
+static pthread_mutex_t hr__faults_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction hr__faults_before[HR__FAULTS];
+static unsigned hr__faults_users;
+static int hr__loaders; /* atomic: loader threads */
+
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#define HR__CFI(directive) ".cfi_" directive "\n"
+#else
+#define HR__CFI(directive)
+#endif
+
+/* Entered by a jump from a stub, with the stub in r11 and everything else as the caller left it. Not guarded (another
+   thread, within a guarded call, none to spare): on to the function. Else the call is written down, rbx points to it,
+   and the function returns to 7, which returns to the caller.
+   Unwinders (exceptions, debuggers) find the caller's rbx and return address through rbx; a CFA one word off sets the
+   frame apart from its caller's, whose stack pointer is the same. */
+__attribute__((naked, noinline, used, no_instrument_function)) static void hr__gate(void)
+{
+    __asm__(
+        HR__CFI("remember_state")
+        "pushq %rax\n" HR__CFI("adjust_cfa_offset 8")
+        "pushq %r10\n" HR__CFI("adjust_cfa_offset 8")
+        "movq 8(%r11), %r10\n"
+        "movq %fs:0, %rax\n"
+        "cmpq %rax, (%r10)\n"
+        "jne 1f\n"
+        "movq 8(%r10), %rax\n"
+        "testq %rax, %rax\n"
+        "jz 2f\n"
+        "cmpq %rsp, 24(%rax)\n" /* the call under way is not below us: it was left by longjmp or an exception */
+        "jbe 2f\n"
+        "1: popq %r10\n" HR__CFI("remember_state") HR__CFI("adjust_cfa_offset -8")
+        "popq %rax\n" HR__CFI("adjust_cfa_offset -8")
+        "jmpq *16(%r11)\n" HR__CFI("restore_state")
+        "2: movq 16(%r10), %r10\n"
+        "movq (%r10), %rax\n"
+        "testq %rax, %rax\n"
+        "jz 1b\n"
+        "pushq (%rax)\n" HR__CFI("adjust_cfa_offset 8")
+        "popq (%r10)\n" HR__CFI("adjust_cfa_offset -8")
+        "movq %rsp, 24(%rax)\n"
+        "movq %r11, 40(%rax)\n"
+        "movq %rbx, 48(%rax)\n"
+        "movq %rax, %rbx\n" HR__CFI("escape 0x10, 3, 2, 0x73, 48") /* rbx is at rbx + 48 */
+        "movq %rbp, 56(%rbx)\n movq %r12, 64(%rbx)\n movq %r13, 72(%rbx)\n movq %r14, 80(%rbx)\n movq %r15, 88(%rbx)\n"
+        "movq %rdi, 96(%rbx)\n movq %rsi, 104(%rbx)\n movq %rdx, 112(%rbx)\n movq %rcx, 120(%rbx)\n"
+        "movq %r8, 128(%rbx)\n movq %r9, 136(%rbx)\n"
+        "movq 8(%rsp), %rax\n movq %rax, 144(%rbx)\n"
+        "movq (%rsp), %rax\n movq %rax, 152(%rbx)\n"
+        "movq 16(%rsp), %rax\n movq %rax, 16(%rbx)\n"
+        "leaq 7f(%rip), %rax\n movq %rax, 32(%rbx)\n"
+        "movups %xmm0, 160(%rbx)\n movups %xmm1, 176(%rbx)\n movups %xmm2, 192(%rbx)\n movups %xmm3, 208(%rbx)\n"
+        "movups %xmm4, 224(%rbx)\n movups %xmm5, 240(%rbx)\n movups %xmm6, 256(%rbx)\n movups %xmm7, 272(%rbx)\n"
+        "stmxcsr 288(%rbx)\n fnstcw 292(%rbx)\n"
+        "movq %rbx, %rdi\n"
+        "movq 8(%rbx), %rax\n"
+        "subq $8, %rsp\n" HR__CFI("adjust_cfa_offset 8")
+        "callq *40(%rax)\n"
+        "addq $8, %rsp\n" HR__CFI("adjust_cfa_offset -8")
+        "movq 32(%rbx), %rax\n"
+        "movq %rax, 16(%rsp)\n" HR__CFI("escape 0x10, 16, 2, 0x73, 16") /* the return address is at rbx + 16 */
+        "movq 8(%rbx), %rax\n"
+        "movq %rbx, 8(%rax)\n"
+        "movups 160(%rbx), %xmm0\n movups 176(%rbx), %xmm1\n movups 192(%rbx), %xmm2\n movups 208(%rbx), %xmm3\n"
+        "movups 224(%rbx), %xmm4\n movups 240(%rbx), %xmm5\n movups 256(%rbx), %xmm6\n movups 272(%rbx), %xmm7\n"
+        "movq 96(%rbx), %rdi\n movq 104(%rbx), %rsi\n movq 112(%rbx), %rdx\n movq 120(%rbx), %rcx\n"
+        "movq 128(%rbx), %r8\n movq 136(%rbx), %r9\n"
+        "movq 40(%rbx), %r11\n"
+        "popq %r10\n" HR__CFI("adjust_cfa_offset -8")
+        "popq %rax\n" HR__CFI("adjust_cfa_offset -8")
+        "jmpq *16(%r11)\n"
+        HR__CFI("restore_state")
+        HR__CFI("escape 0x10, 3, 2, 0x73, 48")
+        HR__CFI("escape 0x10, 16, 2, 0x73, 16")
+        HR__CFI("escape 0x16, 7, 2, 0x77, 0") /* the caller's rsp is ours */
+        "nop\n"                               /* unwinders look up the address before the return address */
+        "7: pushq 16(%rbx)\n" HR__CFI("restore 16") HR__CFI("restore 7")
+        "movq 8(%rbx), %r11\n"
+        "cmpq %rbx, 8(%r11)\n"
+        "jne 3f\n"
+        "movq $0, 8(%r11)\n"
+        "3: movq 296(%rbx), %r10\n"
+        "movq (%r10), %rcx\n"
+        "movq %rcx, (%rbx)\n"
+        "movq %rbx, (%r10)\n"
+        "movq 48(%rbx), %rbx\n" HR__CFI("restore 3")
+        "incq 24(%r11)\n"
+        "movq 24(%r11), %rcx\n"
+        "cmpq 32(%r11), %rcx\n"
+        "jae 4f\n"
+        "retq\n"
+        "4: subq $56, %rsp\n" HR__CFI("adjust_cfa_offset 56")
+        "movq %rax, (%rsp)\n movq %rdx, 8(%rsp)\n movups %xmm0, 16(%rsp)\n movups %xmm1, 32(%rsp)\n"
+        "movq %r11, %rdi\n"
+        "callq *48(%r11)\n"
+        "movq (%rsp), %rax\n movq 8(%rsp), %rdx\n movups 16(%rsp), %xmm0\n movups 32(%rsp), %xmm1\n"
+        "addq $56, %rsp\n" HR__CFI("adjust_cfa_offset -56")
+        "retq\n");
+}
+
+static uintptr_t hr__self(void)
+{
+    uintptr_t self;
+    __asm__("movq %%fs:0, %0" : "=r"(self));
+    return self;
+}
+
+/* Reads our own memory, though it may not be there; bytes read. process_vm_readv(2) is a system call: safe in handlers. */
+static size_t hr__peek(uintptr_t from, void *to, size_t size)
+{
+    struct iovec local, remote;
+    ssize_t got;
+    local.iov_base = to;
+    remote.iov_base = (void *)from;
+    local.iov_len = remote.iov_len = size;
+    got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* Called by hr__gate for what it has not written down yet. */
+static void hr__guard_enter(hr__call *call)
+{
+    const uintptr_t top = call->stack + HR__PUSHED;
+    call->error = errno;
+    call->stacked = HR__STACKED;
+    if ((top & 4095) <= 4096 - HR__STACKED)
+        memcpy(call->arguments, (const void *)top, HR__STACKED);
+    else
+        call->stacked = hr__peek(top, call->arguments, HR__STACKED); /* the stack may end there */
+    pthread_sigmask(SIG_SETMASK, NULL, &call->mask);
+    errno = call->error;
+}
+
+/* Called by hr__gate after calls enough: the next hr_poll ends the guard. */
+static void hr__guard_finish(hr__guard *guard)
+{
+    const int kept = errno;
+    if (hr__now_us() - guard->begun_us < guard->least_us) return;
+    guard->enough = UINT64_MAX;
+    hr__store(guard->host->news, 1);
+    hr__raise(guard->host->ready_fd);
+    errno = kept;
+}
+
+/* --- the guard: a fault (in the signal handler; async-signal-safe) */
+
+static int hr__in_code(const hr__generation *generation, uintptr_t address)
+{
+    return generation && address >= generation->code && address < generation->code_end;
+}
+
+/* A digit at a time, since printf may take locks. */
+static char *hr__put_text(char *to, const char *end, const char *text)
+{
+    while (*text && to < end) *to++ = *text++;
+    return to;
+}
+
+static char *hr__put_number(char *to, const char *end, uint64_t value, unsigned base)
+{
+    char digits[24];
+    int count = 0;
+    do digits[count++] = "0123456789abcdef"[value % base];
+    while (value /= base);
+    while (count && to < end) *to++ = digits[--count];
+    return to;
+}
+
+/* "crash NUMBER SIGNAL FATE CAUSE ADDRESS FRAMES FILE\n" */
+static char *hr__put_crash(char *to, const char *end, const hr__generation *generation)
+{
+    const hr__crash *crash = &generation->crash;
+    unsigned index;
+    to = hr__put_number(hr__put_text(to, end, "crash "), end, generation->number, 10);
+    to = hr__put_number(hr__put_text(to, end, " "), end, (uint64_t)crash->signal, 10);
+    to = hr__put_text(hr__put_text(to, end, " "), end, crash->fate);
+    to = hr__put_text(hr__put_text(to, end, " "), end, crash->cause);
+    to = hr__put_number(hr__put_text(to, end, " "), end, crash->address, 16);
+    to = hr__put_text(to, end, crash->count ? " " : " -");
+    for (index = 0; index < crash->count; index++) {
+        if (index) to = hr__put_text(to, end, ",");
+        if (crash->frames[index] == HR__OUTSIDE)
+            to = hr__put_text(to, end, "-");
+        else
+            to = hr__put_number(to, end, crash->frames[index], 16);
+    }
+    to = hr__put_text(hr__put_text(to, end, " "), end, hr__file_of(generation));
+    return hr__put_text(to, end, "\n");
+}
+
+/* Whether a call instruction ends at `address`. */
+static int hr__after_call(const hr__generation *generation, uintptr_t address)
+{
+    const unsigned char *at = (const unsigned char *)address;
+    if (!hr__in_code(generation, address - 7) || !hr__in_code(generation, address)) return 0;
+    return at[-5] == 0xE8 || (at[-6] == 0xFF && at[-5] == 0x15) || (at[-2] == 0xFF && (at[-1] & 0x38) == 0x10) ||
+           (at[-3] == 0xFF && (at[-2] & 0x38) == 0x10);
+}
+
+static void hr__add_frame(hr__crash *crash, uintptr_t address)
+{
+    if (crash->count < HR__FRAMES) crash->frames[crash->count++] = address;
+}
+
+/* Writes down where it happened: the instruction, then return addresses along the frame pointers as far as they make
+   sense. From other code (the C library keeps none) the first return address into the plugin on the stack is taken. */
+static void hr__walk(const hr__generation *generation, hr__crash *crash, uintptr_t code, uintptr_t stack, uintptr_t frame,
+                     uintptr_t end)
+{
+    uintptr_t pair[2], words[64], at;
+    size_t index, count;
+    crash->count = 0;
+    if (!generation) return;
+    hr__add_frame(crash, hr__in_code(generation, code) ? code - generation->base : HR__OUTSIDE);
+    for (at = stack; crash->frames[0] == HR__OUTSIDE && crash->count < 2 && at < end && at - stack < 32768; at += 512) {
+        count = hr__peek(at, words, end - at < sizeof words ? end - at : sizeof words) / sizeof *words;
+        for (index = 0; index < count && crash->count < 2; index++)
+            if (hr__after_call(generation, words[index])) {
+                hr__add_frame(crash, words[index] - generation->base);
+                stack = at + index * sizeof *words;
+            }
+        if (count < 64) break;
+    }
+    while (crash->count < HR__FRAMES && frame >= stack && frame + 16 <= end && frame % 8 == 0 &&
+           hr__peek(frame, pair, sizeof pair) == sizeof pair && hr__in_code(generation, pair[1])) {
+        if (pair[1] - generation->base != crash->frames[crash->count - 1])
+            hr__add_frame(crash, pair[1] - generation->base);
+        stack = frame + 16;
+        frame = pair[0];
+    }
+}
+
+enum { HR__MAY_GO_ON = 1, HR__MAY_GO_ON_ALONE, HR__WRITE };
+
+/* Asks the loader thread; 0 when it says no, or nothing within `milliseconds`. */
+static int hr__ask(hr_host *host, int question, int milliseconds)
+{
+    static const struct timespec nap = {0, 200000};
+    const double begun = hr__now_us();
+    int answer = 0;
+    if (!host->has_loader) return 0;
+    hr__store(host->guard->answer, 0);
+    hr__store(host->guard->question, question);
+    hr__raise(host->nudge_fd);
+    while (!(answer = hr__load(host->guard->answer)) && hr__now_us() - begun < milliseconds * 1e3) nanosleep(&nap, NULL);
+    hr__store(host->guard->question, 0);
+    return answer > 0;
+}
+
+/* The process ends: says so in the record. The loader does it, or we from what it wrote last. */
+static void hr__last_words(hr_host *host, hr__generation *generation, int number, const char *cause)
+{
+    static char record[HR__RECORD_SIZE];
+    const char *const end = record + sizeof record - 64;
+    char *to = record;
+    size_t size = 0;
+    uint32_t sum;
+    int shift;
+    ssize_t written;
+    generation->crash.signal = number;
+    generation->crash.cause = cause;
+    hr__store(generation->crash.fate, (const char *)"ended");
+    hr__store(host->guard->told, generation);
+    if (hr__load(host->guard->opening) != hr__self() && hr__ask(host, HR__WRITE, 200)) return;
+    if (host->record_fd < 0) return;
+    while (size + 5 < sizeof record && memcmp(host->written + size, "\nsum ", 5) != 0) size++;
+    if (++size > sizeof record - 1024) return;
+    memcpy(record, host->written, size);
+    to = hr__put_crash(record + size, end, generation);
+    sum = hr__crc(record, (size_t)(to - record));
+    to = hr__put_text(to, end + 8, "sum ");
+    for (shift = 28; shift >= 0; shift -= 4) *to++ = "0123456789abcdef"[sum >> shift & 15];
+    memset(to, '\n', (size_t)(record + sizeof record - to));
+    written = pwrite(host->record_fd, record, sizeof record, 0);
+    (void)written;
+}
+
+/* Back to how it was at the swap, and the thread to how it was at the call, into the old function. */
+static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const char *cause, ucontext_t *context)
+{
+    hr_host *host = guard->host;
+    hr__generation *const crashed = guard->generation, *const old = guard->old;
+    greg_t *registers = context->uc_mcontext.gregs;
+    unsigned char *vectors = (unsigned char *)context->uc_mcontext.fpregs; /* as FXSAVE lays it out */
+    const uintptr_t stack = call->stack + HR__PUSHED;
+    const uint16_t none = 0, x87 = (uint16_t)call->x87;
+    size_t index;
+    int slot;
+    crashed->crash.signal = number;
+    crashed->crash.cause = cause;
+    hr__store(crashed->crash.fate, (const char *)"rolled-back");
+    memcpy(host->state, guard->snapshot, guard->size);
+    hr__rollback_extra(host);
+    for (index = 0; index < host->count; index++) {
+        hr__store(guard->stubs[index].target, old->functions[index]);
+        hr__store(((void **)host->desc.functions)[index], old->functions[index]);
+    }
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) { /* calls that it made into other plugins are over too */
+        hr_host *other = hr__load(hr__slots[slot].host);
+        hr__guard *theirs = other ? other->guard : NULL;
+        if (theirs && hr__load(theirs->thread) == guard->thread && theirs->current && theirs->current->stack < call->stack)
+            hr__store(theirs->current, (hr__call *)NULL);
+    }
+    hr__store(guard->current, (hr__call *)NULL);
+    hr__store(guard->thread, (uintptr_t)0);
+    guard->rolled_back = 1;
+    hr__store(host->running, old);
+    hr__store(guard->told, (const hr__generation *)crashed);
+    crashed->next = hr__load(host->crashed);
+    while (!__atomic_compare_exchange_n(&host->crashed, &crashed->next, crashed, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    }
+    hr__store(host->news, 1);
+    hr__raise(host->ready_fd);
+    hr__raise(host->nudge_fd);
+
+    memcpy((void *)stack, call->arguments, call->stacked);
+    memcpy((void *)(stack - 8), &call->back, sizeof call->back);
+    registers[REG_RSP] = (greg_t)(stack - 8);
+    registers[REG_RIP] = (greg_t)(uintptr_t)old->functions[call->stub->index];
+    registers[REG_EFL] &= ~(greg_t)0x40400; /* direction and alignment check */
+    registers[REG_RBX] = (greg_t)call->kept[0];
+    registers[REG_RBP] = (greg_t)call->kept[1];
+    registers[REG_R12] = (greg_t)call->kept[2];
+    registers[REG_R13] = (greg_t)call->kept[3];
+    registers[REG_R14] = (greg_t)call->kept[4];
+    registers[REG_R15] = (greg_t)call->kept[5];
+    registers[REG_RDI] = (greg_t)call->passed[0];
+    registers[REG_RSI] = (greg_t)call->passed[1];
+    registers[REG_RDX] = (greg_t)call->passed[2];
+    registers[REG_RCX] = (greg_t)call->passed[3];
+    registers[REG_R8] = (greg_t)call->passed[4];
+    registers[REG_R9] = (greg_t)call->passed[5];
+    registers[REG_RAX] = (greg_t)call->passed[6];
+    registers[REG_R10] = (greg_t)call->passed[7];
+    if (vectors) {
+        memcpy(vectors, &x87, 2);
+        memcpy(vectors + 2, &none, 2); /* status */
+        memcpy(vectors + 4, &none, 2); /* tags: all empty */
+        memcpy(vectors + 24, &call->mxcsr, 4);
+        memcpy(vectors + 160, call->vectors, sizeof call->vectors);
+    }
+    context->uc_sigmask = call->mask;
+    errno = call->error;
+}
+
+/* 1: ours, and done. 0: for whoever was there before. */
+static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
+{
+    const uintptr_t self = hr__self(), code = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+    const uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    const uintptr_t frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    const pid_t process = getpid();
+    const int raised = info->si_code <= 0; /* sent, not made by an instruction */
+    hr__guard *ours = NULL, *armed = NULL, *owner = NULL;
+    hr__call *call = NULL;
+    hr__crash *crash;
+    uintptr_t word = 0;
+    int slot, inside = 0, loop = 0;
+    if (raised && info->si_pid != process) return 0;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        hr_host *host = hr__load(hr__slots[slot].host);
+        hr__guard *guard = host ? host->guard : NULL;
+        hr__call *current;
+        if (!guard || guard->process != process) continue;
+        if (hr__load(guard->opening) == self) {
+            Dl_info where; /* dladdr(3) takes a lock that this very thread holds, and may take again */
+            crash = &guard->opened->crash;
+            crash->address = raised ? 0 : (uintptr_t)info->si_addr;
+            if (dladdr((void *)code, &where) && where.dli_fname && strcmp(where.dli_fname, guard->opened->path) == 0) {
+                crash->frames[0] = code - (uintptr_t)where.dli_fbase;
+                crash->count = 1;
+            }
+            hr__last_words(host, guard->opened, number, "constructor");
+            return 0;
+        }
+        if (number == SIGTRAP && info->si_code == SI_TKILL && guard->mine == self &&
+            hr__load(guard->fired) != hr__load(guard->seen)) {
+            hr__store(guard->seen, hr__load(guard->fired));
+            loop = 1;
+        }
+        if (!hr__load(guard->thread)) continue;
+        armed = guard;
+        if (hr__in_code(guard->generation, code)) owner = guard;
+        if (hr__load(guard->thread) != self) continue;
+        current = hr__load(guard->current);
+        if (!current || stack >= current->stack + HR__PUSHED) continue;
+        if (inside && !hr__in_code(guard->generation, code)) continue; /* the one whose code it is */
+        if (!call || current->stack < call->stack || hr__in_code(guard->generation, code)) {
+            ours = guard;
+            call = current;
+            inside = hr__in_code(guard->generation, code);
+        }
+    }
+    if (loop && (!call || !inside || !ours->old)) return 1; /* it is in other code just now: the loader tries again */
+    if (!call) {
+        if (owner) armed = owner;
+        if (!armed) return 0;
+        crash = &armed->generation->crash;
+        crash->address = raised ? 0 : (uintptr_t)info->si_addr;
+        loop = armed->thread == self;
+        hr__walk(armed->generation, crash, code, stack, frame, loop ? stack : stack + 65536);
+        hr__last_words(armed->host, armed->generation, number, loop ? "host" : "thread");
+        return 0;
+    }
+    crash = &ours->generation->crash;
+    crash->address = raised ? 0 : (uintptr_t)info->si_addr;
+    hr__walk(ours->generation, crash, code, stack, frame, call->stack + HR__PUSHED);
+    if (hr__peek(call->stack + HR__PUSHED - 8, &word, sizeof word) != sizeof word || word != call->landing) {
+        hr__last_words(ours->host, ours->generation, number, inside ? "stack" : "host");
+        return 0;
+    }
+    if (!ours->old) {
+        hr__last_words(ours->host, ours->generation, number, "first");
+        return 0;
+    }
+    /* Other code may hold a lock for ever: the C library's, say. Not so where the plugin called nothing, or nowhere. */
+    if (!inside) {
+        const int leaf = !raised && hr__peek(stack, &word, sizeof word) == sizeof word && hr__after_call(ours->generation, word);
+        const int nowhere = leaf && code < 65536;
+        if (!nowhere && !hr__ask(ours->host, leaf || raised ? HR__MAY_GO_ON : HR__MAY_GO_ON_ALONE, 2000)) {
+            hr__last_words(ours->host, ours->generation, number, "locks");
+            return 0;
+        }
+    }
+    hr__roll_back(ours, call, number, loop ? "loop" : "call", context);
+    return 1;
+}
+
+static void hr__on_fault(int number, siginfo_t *info, void *context)
+{
+    static __thread volatile sig_atomic_t passing __attribute__((tls_model("initial-exec")));
+    const int kept = errno;
+    struct sigaction before;
+    sigset_t mask;
+    int index = 0;
+    if (!passing && hr__catch(number, info, (ucontext_t *)context)) return;
+    errno = kept;
+    while (hr__faults[index] != number) index++;
+    before = hr__faults_before[index];
+    if (!passing && ((before.sa_flags & SA_SIGINFO) ? before.sa_sigaction != NULL
+                                                    : before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)) {
+        passing = 1;
+        mask = ((ucontext_t *)context)->uc_sigmask;
+        if (!(before.sa_flags & SA_NODEFER)) sigaddset(&mask, number);
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+        pthread_sigmask(SIG_BLOCK, &before.sa_mask, NULL);
+        passing = 0;
+        if (before.sa_flags & SA_SIGINFO)
+            before.sa_sigaction(number, info, context);
+        else
+            before.sa_handler(number);
+        return;
+    }
+    if (before.sa_handler == SIG_IGN && info->si_code <= 0) return;
+    memset(&before, 0, sizeof before);
+    before.sa_handler = SIG_DFL;
+    sigaction(number, &before, NULL);
+    if (info->si_code <= 0 || number == SIGTRAP) raise(number); /* else the instruction is made again, and faults again */
+}
+
+/* --- the guard: at the safe point */
+
+static void hr__take_faults(void)
+{
+    struct sigaction action, before;
+    int index;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = hr__on_fault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    pthread_mutex_lock(&hr__faults_lock);
+    if (hr__faults_users++ == 0)
+        for (index = 0; index < HR__FAULTS; index++)
+            if (sigaction(hr__faults[index], &action, &before) == 0 &&
+                !((before.sa_flags & SA_SIGINFO) && before.sa_sigaction == hr__on_fault))
+                hr__faults_before[index] = before;
+    pthread_mutex_unlock(&hr__faults_lock);
+}
+
+/* Puts back what was there before, but for handlers that somebody has set since. */
+static void hr__give_faults(void)
+{
+    struct sigaction now;
+    int index;
+    pthread_mutex_lock(&hr__faults_lock);
+    if (--hr__faults_users == 0)
+        for (index = 0; index < HR__FAULTS; index++)
+            if (sigaction(hr__faults[index], &hr__faults_before[index], &now) == 0 &&
+                !((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == hr__on_fault))
+                sigaction(hr__faults[index], &now, NULL);
+    pthread_mutex_unlock(&hr__faults_lock);
+}
+
+/* Gives the thread a signal stack, unless it has one. */
+static void hr__take_stack(hr__guard *guard)
+{
+    guard->has_stack = 0;
+    if (sigaltstack(&guard->stack, &guard->stack_before) != 0) return; /* it is on one */
+    if (!(guard->stack_before.ss_flags & SS_DISABLE) && guard->stack_before.ss_size >= HR__SIGNAL_STACK / 4)
+        sigaltstack(&guard->stack_before, NULL);
+    else
+        guard->has_stack = 1;
+}
+
+static void hr__give_stack(hr__guard *guard)
+{
+    stack_t now;
+    int slot;
+    if (!guard->has_stack || guard->mine != hr__self()) return;
+    guard->has_stack = 0;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) { /* another host's guard may have found ours: it is its own from now on */
+        hr_host *host = hr__load(hr__slots[slot].host);
+        hr__guard *other = host ? host->guard : NULL;
+        if (other && other != guard && hr__load(other->armed) && other->mine == guard->mine && !other->has_stack) {
+            now = other->stack;
+            other->stack = guard->stack;
+            guard->stack = now;
+            other->stack_before = guard->stack_before;
+            other->has_stack = 1;
+            return;
+        }
+    }
+    if (sigaltstack(&guard->stack_before, &now) == 0 && now.ss_sp != guard->stack.ss_sp) sigaltstack(&now, NULL);
+}
+
+/* Everything as it was before hr__guard_begin. */
+static void hr__guard_end(hr_host *host)
+{
+    hr__guard *guard = host->guard;
+    static const struct timespec at_once = {0, 0};
+    sigset_t trap;
+    int turns = 0, any = 0, index;
+    if (!guard || !guard->armed) return;
+    hr__store(guard->thread, (uintptr_t)0);
+    hr__store(guard->current, (hr__call *)NULL);
+    pthread_mutex_lock(&hr__faults_lock);
+    hr__store(guard->armed, 0);
+    pthread_mutex_unlock(&hr__faults_lock);
+    while (hr__load(guard->fired) != hr__load(guard->seen) && turns++ < 1000) sched_yield();
+    if (turns >= 1000) { /* the plugin blocks it */
+        sigemptyset(&trap);
+        sigaddset(&trap, SIGTRAP);
+        sigtimedwait(&trap, NULL, &at_once);
+        hr__store(guard->seen, hr__load(guard->fired));
+    }
+    for (index = 0; index < HR__FAULTS; index++) any |= sigismember(&guard->unblocked, hr__faults[index]) == 1;
+    if (any && guard->mine == hr__self()) pthread_sigmask(SIG_BLOCK, &guard->unblocked, NULL);
+    hr__give_faults();
+    hr__give_stack(guard);
+    for (index = 0; (size_t)index < host->count; index++)
+        ((void **)host->desc.functions)[index] = host->current->functions[index];
+}
+
+/* At the swap, before anything of it: keeps the state as it is now. */
+static void hr__guard_snapshot(hr_host *host)
+{
+    hr__guard *guard = host->guard;
+    if (!guard) return;
+    guard->size = host->current ? host->current->state_size : 0;
+    memcpy(guard->snapshot, host->state, guard->size);
+}
+
+/* At the swap: fills the table, with stubs when the guard is on. host->current is the generation that goes. */
+static void hr__guard_begin(hr_host *host, hr__generation *generation)
+{
+    hr__guard *guard = host->guard;
+    const uintptr_t self = hr__self();
+    void **table = (void **)host->desc.functions;
+    sigset_t faults, before;
+    size_t index;
+    if (!guard || !generation->code) {
+        if (host->count) memcpy(table, generation->functions, host->count * sizeof(void *));
+        return;
+    }
+    if (guard->armed && guard->mine != self) hr__guard_end(host);
+    hr__store(guard->thread, (uintptr_t)0);
+    hr__store(guard->current, (hr__call *)NULL);
+    guard->pool = !guard->pool;
+    guard->home = &guard->spare[guard->pool];
+    for (index = 0; index < HR__CALLS; index++)
+        guard->pools[guard->pool][index].next = index + 1 < HR__CALLS ? &guard->pools[guard->pool][index + 1] : NULL;
+    *guard->home = guard->pools[guard->pool];
+    guard->generation = generation;
+    guard->old = host->current;
+    guard->rolled_back = 0;
+    hr__store(guard->told, (const hr__generation *)NULL);
+    guard->calls = 0;
+    guard->enough = host->desc.guarded_calls ? host->desc.guarded_calls : 100;
+    guard->least_us = host->desc.guarded_calls ? 0 : 1e6;
+    guard->begun_us = hr__now_us();
+    for (index = 0; index < host->count; index++) {
+        hr__store(guard->stubs[index].target, generation->functions[index]);
+        table[index] = (unsigned char *)(void *)guard - (index + 1) * HR__STUB;
+    }
+    if (!guard->armed) {
+        guard->mine = self;
+        guard->task = (pid_t)syscall(SYS_gettid);
+        if (pthread_getcpuclockid(pthread_self(), &guard->clock) != 0) guard->clock = CLOCK_PROCESS_CPUTIME_ID;
+        sigemptyset(&faults);
+        for (index = 0; index < HR__FAULTS; index++) sigaddset(&faults, hr__faults[index]);
+        pthread_sigmask(SIG_UNBLOCK, &faults, &before);
+        sigemptyset(&guard->unblocked);
+        for (index = 0; index < HR__FAULTS; index++)
+            if (sigismember(&before, hr__faults[index]) == 1) sigaddset(&guard->unblocked, hr__faults[index]);
+        hr__take_stack(guard);
+        hr__take_faults();
+        hr__store(guard->armed, 1);
+    }
+    hr__store(guard->thread, self);
+}
+
+/* At the safe point: what the handler did is made known, a guard that has seen calls enough ends. */
+static void hr__guard_news(hr_host *host)
+{
+    hr__guard *guard = host->guard;
+    if (!guard || !guard->armed) return;
+    if (guard->rolled_back) {
+        guard->rolled_back = 0;
+        host->current = host->previous; /* the crashed one is the loader's to mark */
+        host->previous = NULL;
+        host->result.generation = host->current->number;
+        host->result.state_size = host->current->state_size;
+        host->result.changed = 1;
+        pthread_mutex_lock(&hr__slots_lock);
+        host->runs = host->current->number;
+        pthread_mutex_unlock(&hr__slots_lock);
+        hr__tell_crash(host, guard->generation);
+        hr__guard_end(host);
+    } else if (guard->enough == UINT64_MAX) {
+        hr__guard_end(host);
+    }
+}
+
+/* --- the guard: the loader thread */
+
+/* For dlopen, whose constructors may crash; 0: over. */
+static void hr__guard_opening(hr_host *host, hr__generation *generation)
+{
+    hr__guard *guard = host->guard;
+    if (!guard) return;
+    if (generation) hr__take_faults();
+    guard->opened = generation;
+    hr__store(guard->opening, generation ? hr__self() : (uintptr_t)0);
+    if (!generation) hr__give_faults();
+}
+
+static int hr__find_code(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    hr__generation *generation = (hr__generation *)argument;
+    const uintptr_t inside = (uintptr_t)generation->functions[0];
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    unsigned index, found = 0;
+    (void)size;
+    for (index = 0; index < info->dlpi_phnum; index++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
+        const uintptr_t begin = info->dlpi_addr + segment->p_vaddr, end = begin + segment->p_memsz;
+        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X)) continue;
+        if (begin < low) low = begin;
+        if (end > high) high = end;
+        found |= inside >= begin && inside < end;
+    }
+    if (!found) return 0;
+    generation->base = info->dlpi_addr;
+    generation->code = low;
+    generation->code_end = high;
+    return 1;
+}
+
+/* A generation is loaded: all that would take time at the safe point. */
+static void hr__guard_prepare(hr_host *host, hr__generation *generation)
+{
+    hr__guard *guard = host->guard;
+    if (!guard || !host->count) return;
+    dl_iterate_phdr(hr__find_code, generation);
+    for (; guard->ready < generation->state_size; guard->ready += 4096) guard->snapshot[guard->ready] = 0;
+}
+
+/* Threads of this process; a large number when that cannot be told. */
+static long hr__threads(void)
+{
+    char line[1024], *field;
+    const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    const ssize_t size = file < 0 ? -1 : read(file, line, sizeof line - 1);
+    int space;
+    if (file >= 0) close(file);
+    line[size > 0 ? size : 0] = '\0';
+    field = strrchr(line, ')');
+    for (space = 0; field && space < 18; space++) field = strchr(field + 1, ' ');
+    return field ? strtol(field, NULL, 10) : LONG_MAX;
+}
+
+/* Whether the guarded thread, in the middle of other code, holds a lock that would hold others up: then we do not come
+   back from here, and the handler gives up. */
+static int hr__may_go_on(int question)
+{
+    const int alone = hr__threads() <= 1 + hr__load(hr__loaders);
+    FILE *streams[2];
+    void *itself;
+    int index, turn;
+    if (!alone && question == HR__MAY_GO_ON_ALONE) return 0;
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 33)
+    (void)mallinfo2(); /* takes the lock of every arena */
+#else
+    (void)mallinfo();
+#endif
+#endif
+    itself = dlopen(NULL, RTLD_NOLOAD | RTLD_LAZY);
+    if (itself) dlclose(itself);
+    if (alone) return 1; /* its own locks let it in again */
+    streams[0] = stdout;
+    streams[1] = stderr;
+    for (index = 0; index < 2; index++) {
+        for (turn = 0; ftrylockfile(streams[index]) != 0; turn++) {
+            if (turn == 100) return 0;
+            poll(NULL, 0, 1);
+        }
+        funlockfile(streams[index]);
+    }
+    return 1;
+}
+
+static int hr__is_traced(void)
+{
+    char text[4096], *line;
+    const int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    const ssize_t size = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    if (file >= 0) close(file);
+    text[size > 0 ? size : 0] = '\0';
+    line = strstr(text, "\nTracerPid:");
+    return line && strtol(line + 11, NULL, 10) != 0;
+}
+
+/* Ends a call that uses too much processor time. Milliseconds until it wants to look again; -1: never. */
+static int hr__guard_watch(hr_host *host)
+{
+    hr__guard *guard = host->guard;
+    const int limit = host->desc.loop_ms ? host->desc.loop_ms : 10000;
+    const int tick = limit < 40 ? 10 : limit > 4000 ? 1000 : limit / 4;
+    struct timespec now;
+    hr__call *call;
+    double spent;
+    if (!guard || limit < 0 || !hr__load(guard->armed)) return -1;
+    call = hr__load(guard->current);
+    if (!call || clock_gettime(guard->clock, &now) != 0) return tick;
+    spent = (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+    if (call != guard->watched || guard->calls != guard->watched_calls) {
+        guard->watched = call;
+        guard->watched_calls = guard->calls;
+        guard->watched_us = spent;
+        guard->tries = 0;
+    }
+    if (spent - guard->watched_us < limit * 1e3 || guard->tries > 1000 || hr__is_traced()) return tick;
+    pthread_mutex_lock(&hr__faults_lock);
+    if (guard->armed && hr__load(guard->current) == call && hr__load(guard->fired) == hr__load(guard->seen)) {
+        guard->tries++;
+        hr__store(guard->fired, guard->fired + 1);
+        if (syscall(SYS_tgkill, (long)guard->process, (long)guard->task, (long)SIGTRAP) != 0)
+            hr__store(guard->seen, guard->fired);
+    }
+    pthread_mutex_unlock(&hr__faults_lock);
+    return 5;
+}
+
+/* The handler's questions. */
+static void hr__guard_answer(hr_host *host)
+{
+    hr__guard *guard = host->guard;
+    const int question = guard ? hr__load(guard->question) : 0;
+    if (!question || hr__load(guard->answer)) return;
+    if (question == HR__WRITE) {
+        hr__write_record(host, 0);
+        hr__store(guard->answer, 1);
+    } else {
+        hr__store(guard->answer, hr__may_go_on(question) ? 1 : -1);
+    }
+}
+
+/* Why there is no guard, or NULL. */
+static const char *hr__guard_make(hr_host *host)
+{
+    const size_t page = 4096;
+    const size_t stubs = (host->count * HR__STUB + page - 1) & ~(page - 1);
+    const size_t data = (sizeof(hr__guard) + host->count * sizeof(hr__stub) + page - 1) & ~(page - 1);
+    unsigned char *memory, *stack, *snapshot;
+    hr__guard *guard;
+    size_t index;
+    int pool, place;
+    uint64_t shadow = 0;
+    if (host->desc.unguarded) return "desc.unguarded";
+#ifdef HR__SANITIZED
+    return "the program has a sanitizer, which handles faults itself";
+#endif
+    if (!host->count) return "the host has no functions in its list";
+    __asm__ volatile(".byte 0xf3, 0x48, 0x0f, 0x1e, 0xc8" : "+a"(shadow)); /* rdsspq %rax: does nothing without one */
+    if (shadow) return "the program has a shadow stack";
+    if (hr__peek((uintptr_t)&shadow, &index, sizeof shadow) != sizeof shadow)
+        return "process_vm_readv is not allowed here";
+    memory = (unsigned char *)mmap(NULL, stubs + data + HR__SIGNAL_STACK, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    snapshot = (unsigned char *)mmap(NULL, HR_STATE_RESERVE, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || snapshot == MAP_FAILED) {
+        if (memory != MAP_FAILED) munmap(memory, stubs + data + HR__SIGNAL_STACK);
+        if (snapshot != MAP_FAILED) munmap(snapshot, HR_STATE_RESERVE);
+        return "there is no memory for it";
+    }
+    guard = (hr__guard *)(void *)(memory + stubs);
+    stack = memory + stubs + data;
+    guard->host = host;
+    guard->stubs = (hr__stub *)(void *)(guard + 1);
+    guard->snapshot = snapshot;
+    guard->process = getpid();
+    guard->enter = hr__guard_enter;
+    guard->finish = hr__guard_finish;
+    guard->enough = UINT64_MAX;
+    guard->stack.ss_sp = stack;
+    guard->stack.ss_size = HR__SIGNAL_STACK;
+    sigemptyset(&guard->unblocked);
+    for (pool = 0; pool < 2; pool++)
+        for (place = 0; place < HR__CALLS; place++) {
+            guard->pools[pool][place].guard = guard;
+            guard->pools[pool][place].home = &guard->spare[pool];
+        }
+    for (index = 0; index < host->count; index++) {
+        static const unsigned char load[] = {0xF3, 0x0F, 0x1E, 0xFA, 0x49, 0xBB}; /* endbr64; movabsq $stub, %r11 */
+        static const unsigned char jump[] = {0x41, 0xFF, 0x23};                   /* jmpq *(%r11) */
+        hr__stub *const stub = &guard->stubs[index];
+        unsigned char *code = (unsigned char *)guard - (index + 1) * HR__STUB;
+        stub->gate = hr__gate;
+        stub->guard = guard;
+        stub->index = index;
+        memcpy(code, load, sizeof load);
+        memcpy(code + sizeof load, &stub, sizeof stub);
+        memcpy(code + sizeof load + sizeof stub, jump, sizeof jump);
+    }
+    if (mprotect(memory, stubs, PROT_READ | PROT_EXEC) != 0) {
+        munmap(memory, stubs + data + HR__SIGNAL_STACK);
+        munmap(snapshot, HR_STATE_RESERVE);
+        return "memory may not be made executable here";
+    }
+    host->guard = guard;
+    return NULL;
+}
+
+/* hr_close: the stubs stay, as the code does; pointers to them may be about. */
+static void hr__guard_close(hr_host *host)
+{
+    if (!host->guard) return;
+    hr__guard_end(host);
+    munmap(host->guard->snapshot, HR_STATE_RESERVE);
+    host->guard = NULL;
+}
+
+/* The child of a fork: nothing is guarded in it. */
+static void hr__guard_forked(hr_host *host)
+{
+    int index;
+    if (host->guard) hr__store(host->guard->thread, (uintptr_t)0);
+    for (index = 0; hr__faults_users && index < HR__FAULTS; index++)
+        sigaction(hr__faults[index], &hr__faults_before[index], NULL);
+    hr__faults_users = 0;
+    pthread_mutex_init(&hr__faults_lock, NULL);
+    hr__store(hr__loaders, 0);
+}
+
+static void hr__put_guard(const hr_host *host, char *record)
+{
+    const hr__generation *told = host->guard ? hr__load(host->guard->told) : NULL;
+    char line[NAME_MAX + 512];
+    hr__put_line(record, "guard %s\n", host->guard ? "on" : host->unguarded ? host->unguarded : "off");
+    if (!told) return;
+    *hr__put_crash(line, line + sizeof line - 1, told) = '\0';
+    hr__put_line(record, "%s", line);
+}
+
+static void hr__count_loader(int more) { __atomic_fetch_add(&hr__loaders, more, __ATOMIC_ACQ_REL); }
+
+#else /* not HR__GATE */
+
+static void hr__put_guard(const hr_host *host, char *record) { hr__put_line(record, "guard %s\n", host->unguarded); }
+static const char *hr__guard_make(hr_host *host)
+{
+    (void)host;
+    (void)hr__rollback_extra;
+    return "this machine is not x86-64";
+}
+static void hr__guard_snapshot(hr_host *host) { (void)host; }
+static void hr__guard_begin(hr_host *host, hr__generation *generation)
+{
+    if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
+}
+static void hr__guard_news(hr_host *host) { (void)host; }
+static void hr__guard_opening(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
+static void hr__guard_prepare(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
+static void hr__guard_answer(hr_host *host) { (void)host; }
+static int hr__guard_watch(hr_host *host) { return (void)host, -1; }
+static void hr__guard_close(hr_host *host) { (void)host; }
+static void hr__guard_forked(hr_host *host) { (void)host; }
+static void hr__count_loader(int more) { (void)more; }
+
+#endif
+
 
 /* --- loading (loader thread) -------------------------------------------------------------------------------------- */
 
@@ -1697,7 +2889,9 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         hr__say(reason, "the path of %s is too long: build into a directory with a shorter one", pointer->file);
     } else if (hr__check_file(generation->path, pointer->size, reason)) {
         const int again = hr__is_mapped(generation->path);
+        hr__guard_opening(host, generation);
         generation->handle = dlopen(generation->path, (host->desc.lazy ? RTLD_LAZY : RTLD_NOW) | RTLD_LOCAL);
+        hr__guard_opening(host, NULL);
         if (!generation->handle)
             hr__say(reason, "dlopen: %s: define or link what it needs, and build again", dlerror());
         else if (!again)
@@ -1714,6 +2908,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         return NULL;
     }
     if (host->count) dl_iterate_phdr(hr__populate, generation->functions[0]);
+    hr__guard_prepare(host, generation);
     generation->load_us = hr__now_us() - begun;
     return generation;
 }
@@ -1960,7 +3155,8 @@ static void hr__look(hr_host *host)
             hr__say(reason, "%s/%s is not published yet: run scons, or scons watch", host->parent, host->base);
     }
     if (found > 0) {
-        if (!hr__has(host, pointer.file)) generation = hr__open_generation(host, &pointer, reason);
+        if (!hr__has(host, pointer.file) && !hr__is_marked(host, &pointer, reason))
+            generation = hr__open_generation(host, &pointer, reason);
         host->tried = pointer.number;
     }
     refused = found != 0 && reason[0];
@@ -1975,7 +3171,26 @@ static void hr__look(hr_host *host)
     news = hr__tell(host, refused, reason[0] ? reason : deaf);
     hr__write_record(host, 0);
     if (ready || news) hr__announce(host);
-    if (refused && news && host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
+    if (refused && news && host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: refused: %s\n", reason);
+}
+
+/* Generations that crashed: the record tells, then the mark; what ran before them is what is loaded. They stay mapped. */
+static void hr__settle_crashes(hr_host *host)
+{
+    hr__generation *crashed = hr__swap(host->crashed, (hr__generation *)NULL);
+    while (crashed) {
+        hr__generation *next = crashed->next;
+        const char *running = hr__file_of(hr__load(host->running));
+        if (strcmp(host->loaded, hr__file_of(crashed)) == 0) memcpy(host->loaded, running, strlen(running) + 1);
+        hr__tell_crash(host, crashed);
+        hr__write_record(host, 0);
+        hr__mark(host, crashed);
+        crashed->next = host->marked;
+        host->marked = crashed;
+        if (host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: %s\n", host->reason);
+        hr__announce(host);
+        crashed = next;
+    }
 }
 
 /* The safe point could not change over: says why, or, where its plan was for another generation, loads it again. */
@@ -1995,7 +3210,7 @@ static void hr__take_back(hr_host *host, hr__generation *rejected)
     hr__tell(host, 1, reason);
     hr__write_record(host, 0);
     hr__announce(host);
-    if (host->desc.verbose) fprintf(stderr, "hotreload: refused: %s\n", reason);
+    if (host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: refused: %s\n", reason);
 }
 
 /* If the owner has changed over: answer, then close what is older than the previous generation. */
@@ -2008,7 +3223,7 @@ static void hr__settle(hr_host *host)
     if (swaps != host->recorded) {
         host->recorded = swaps;
         hr__write_record(host, 0);
-        if (host->desc.verbose) fprintf(stderr, "hotreload: runs %s\n", hr__file_of(hr__load(host->running)));
+        if (host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: runs %s\n", hr__file_of(hr__load(host->running)));
     }
     if (!retired) return;
     while (retired) {
@@ -2025,8 +3240,10 @@ static void *hr__loader(void *argument)
     const int wake_fd = hr__slots[host->slot].wake_fd;
     char events[1024];
     sigset_t mine;
+    int index, patience = -1;
     sigemptyset(&mine);
     sigaddset(&mine, host->signal);
+    for (index = 0; index < HR__FAULTS; index++) sigaddset(&mine, hr__faults[index]); /* of constructors */
     pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
     while (!hr__load(host->stop)) {
         struct pollfd wait_for[3];
@@ -2036,13 +3253,18 @@ static void *hr__loader(void *argument)
         wait_for[2].fd = host->inotify_fd; /* poll(2) ignores a negative one */
         wait_for[0].events = wait_for[1].events = wait_for[2].events = POLLIN;
         wait_for[0].revents = wait_for[1].revents = wait_for[2].revents = 0;
-        woken = poll(wait_for, 3, host->record_fd < 0 ? HR__RETRY_MS : hr__is_held(host) ? HR__TOGETHER_S * 1000 : -1);
+        if (hr__is_held(host) && (patience < 0 || patience > HR__TOGETHER_S * 1000)) patience = HR__TOGETHER_S * 1000;
+        if (host->record_fd < 0 && (patience < 0 || patience > HR__RETRY_MS)) patience = HR__RETRY_MS;
+        woken = poll(wait_for, 3, patience);
+        hr__guard_answer(host);
+        patience = hr__guard_watch(host);
         if (woken < 0) continue; /* the signal came here: it has raised wake_fd */
         if (wait_for[0].revents) hr__lower(wake_fd);
         if (wait_for[1].revents) hr__lower(host->nudge_fd);
         while (wait_for[2].revents && read(host->inotify_fd, events, sizeof events) > 0) {
         }
         if (hr__load(host->stop)) break;
+        hr__settle_crashes(host);
         hr__settle(host);
         if (!wait_for[1].revents || wait_for[0].revents || wait_for[2].revents) hr__look(host);
     }
@@ -2116,11 +3338,12 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
 static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
 {
     hr__generation *retired = host->previous;
+    hr__guard_snapshot(host);
     if (generation->plan.state)
         hr__settle_state(host, generation);
     else if (!host->current && generation->initial)
         memcpy(host->state, generation->initial, generation->state_size);
-    if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
+    hr__guard_begin(host, generation);
     host->previous = host->current;
     host->current = generation;
     host->result.generation = generation->number;
@@ -2154,6 +3377,7 @@ static hr_result hr__take_news(hr_host *host)
     hr_result result;
     hr__lower(host->ready_fd);
     hr__store(host->news, 0);
+    hr__guard_news(host);
     count = hr__take(host, taken);
     if (!hr__can_change_over(taken, count)) count = 0;
     for (index = 0; index < count; index++) {
@@ -2215,6 +3439,7 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
         return hr__failed(host, "no descriptor to be had (eventfd): raise ulimit -n");
     if (hr__take_slot(host, &reason) != 0) return hr__failed(host, reason);
     host->result.state = host->state;
+    host->unguarded = hr__guard_make(host);
 
     hr__look(host);
     result = hr__take_news(host);
@@ -2223,10 +3448,12 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     host->has_loader = 1; /* the thread reads it */
+    hr__count_loader(1);
     failed = pthread_create(&host->loader, NULL, hr__loader, host);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!failed) return result;
     host->has_loader = 0;
+    hr__count_loader(-1);
     return hr__failed(host, "the loader thread does not start: raise ulimit -u");
 }
 
@@ -2261,12 +3488,16 @@ void hr_close(hr_host *host)
         hr__store(host->stop, 1);
         hr__raise(host->nudge_fd);
         pthread_join(host->loader, NULL);
+        hr__count_loader(-1);
     }
     if (!host->forked) {
         hr__generation *pending = hr__swap(host->pending, (hr__generation *)NULL);
         if (pending) hr__unload(host, pending);
         pending = hr__swap(host->rejected, (hr__generation *)NULL);
         if (pending) hr__unload(host, pending);
+        hr__guard_news(host);
+        hr__guard_close(host);
+        hr__settle_crashes(host);
         hr__settle(host);
         if (host->record_fd >= 0) {
             hr__write_record(host, 1);
@@ -2280,6 +3511,11 @@ void hr_close(hr_host *host)
     hr__shut(&host->ready_fd);
     hr__shut(&host->nudge_fd);
     if (host->state) munmap(host->state, HR_STATE_RESERVE);
+    while (host->marked) {
+        hr__generation *next = host->marked->next;
+        hr__forget(host->marked);
+        host->marked = next;
+    }
     hr__forget(host->previous);
     hr__forget(host->current);
     free(host);

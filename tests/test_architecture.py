@@ -30,6 +30,7 @@ IMPORTS: dict[str, set[str]] = {
     "expansions": set(),
     "graph": {"model", "audit", "commands", "files", "ledger", "scons_internals", "index", "expansions", "fallback"},
     "elf": {"model"},
+    "lines": {"model"},
     "plan": set(),
     "mapped": set(),
     "dwarf": {"model"},
@@ -40,7 +41,7 @@ IMPORTS: dict[str, set[str]] = {
     "slot": {"model"},
     "carry": {"model", "layout", "plan", "slot"},
     "hosts": {"model", "slot"},
-    "deliver": {"model", "journal", "elf", "verify", "loader", "slot", "carry", "plan", "hosts"},
+    "deliver": {"model", "journal", "elf", "lines", "verify", "loader", "slot", "carry", "plan", "hosts"},
     "together": {"model", "journal", "slot", "deliver"},
     "once": {"model", "journal", "deliver", "slot", "hosts", "together"},
     "runner": {"model"},
@@ -69,7 +70,7 @@ FOR_TYPES_ONLY: set[tuple[str, str]] = set()
 SCONS = {"scons_internals", "audit", "expansions", "tool"}
 """Who may import SCons."""
 
-PURE = {"model", "elf", "plan", "mapped", "dwarf", "layout", "preflight", "verify"}
+PURE = {"model", "elf", "lines", "plan", "mapped", "dwarf", "layout", "preflight", "verify"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {
@@ -83,7 +84,7 @@ NO_CALLS = {
     "load_from_path", "read_text", "read_bytes", "write_text", "write_bytes",
 }  # fmt: skip
 
-RUN_DIRECTORY = re.compile(r"\.hotreload(?!\w)|\.(newest|trouble)(?!\w)|\.host\.")
+RUN_DIRECTORY = re.compile(r"\.hotreload(?!\w)|\.(newest|trouble)(?!\w)|\.(host|crashed)\.")
 
 
 def sources() -> dict[str, Path]:

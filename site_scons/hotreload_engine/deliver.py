@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import elf, hosts, loader, verify
+from . import elf, hosts, lines, loader, verify
 from .carry import Carrier
 from .journal import Journal
-from .model import Ack, Build, Company, Finding, Generation, Host, HotReloadError, Image, Plugin, Verdict
+from .model import (
+    Ack,
+    Build,
+    Company,
+    Crash,
+    Finding,
+    Frame,
+    Generation,
+    Host,
+    HotReloadError,
+    Image,
+    Plugin,
+    Verdict,
+)
 from .plan import Plan, encode
 from .slot import Parcel, Slot
 
@@ -76,6 +90,9 @@ class Delivery:
         self._known: dict[int, Host] = {}
         self._notes: set[str] = set()
         self._warned: frozenset[tuple[str, str]] = frozenset()
+        self._fallen: list[Host] = []
+        self._reported: set[tuple[int, str]] = set()
+        """Crashes that are reported: (pid, file name of the generation)."""
 
     # --- publishing ------------------------------------------------------------------------------------------
 
@@ -97,6 +114,7 @@ class Delivery:
             running = self.census()
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
+            verdict = replace(verdict, findings=(*self._crashed(image), *verdict.findings))
             plans = self._plans(image, data, running, previous) if verdict.ok else {}
             verdict = replace(verdict, findings=verdict.findings + _dead_ends(running, plans, image.path))
             checked = time.perf_counter()
@@ -227,6 +245,84 @@ class Delivery:
             for f in findings
         ]
 
+    # --- crashes ---------------------------------------------------------------------------------------------
+
+    def crashes(self, quietly: bool = False) -> bool:
+        """Report what crashed in hosts since the last call (or only remember it); whether there was something."""
+        present = self.census()
+        fallen, self._fallen = self._fallen, []
+        found = [*self.slot.crashes(), *(host.crash for host in (*present, *fallen) if host.crash)]
+        fresh = []
+        for crash in found:
+            key = (crash.pid, crash.file)
+            if key not in self._reported and (
+                crash.fate == "rolled-back" or any(crash is host.crash for host in fallen)
+            ):
+                self._reported.add(key)
+                fresh.append(crash)
+        for crash in fresh if not quietly else ():
+            self._report_crash(crash)
+        return bool(fresh)
+
+    def _report_crash(self, crash: Crash) -> None:
+        frames, where = self._place(crash)
+        if crash.mark:
+            self.slot.explain(crash, where)
+        what = _what(crash)
+        self._emit(
+            "crash",
+            plugin=self.plugin.name,
+            generation=crash.generation,
+            host=crash.pid,
+            signal=signal.Signals(crash.signal).name,
+            what=what,
+            fate=crash.fate,
+            cause=crash.cause,
+            reason=_CAUSES.get(crash.cause, ""),
+            where=where,
+            frames=[
+                {"function": frame.function, "file": frame.file, "line": frame.line, "offset": frame.offset}
+                for frame in frames
+            ],
+            mark=crash.mark,
+            running=self.running(),
+        )
+        place = f" in {where}" if where else ""
+        self.slot.set_trouble(f"pid {crash.pid}: #{crash.generation} crashed: {what}{place}")
+
+    def _place(self, crash: Crash) -> tuple[tuple[Frame, ...], str]:
+        """The frames in the plugin, and the innermost in words."""
+        addresses = []
+        for index, address in enumerate(crash.frames):
+            if address is not None:
+                behind = index > 0 or (crash.signal == signal.SIGTRAP and crash.cause == "call")
+                addresses.append(address - 1 if behind else address)  # it is the instruction after
+        try:
+            data = _read(self.slot.generation_path(crash.file))
+        except HotReloadError:
+            data = b""
+        frames = lines.resolve(data, addresses)
+        if not frames:
+            return (), ""
+        place = str(_near(frames[0]))
+        return frames, place if crash.frames[0] is not None else f"other code, called from {place}"
+
+    def _crashed(self, image: Image) -> tuple[Finding, ...]:
+        """What is against a library that has crashed already."""
+        found = self.slot.crash_of(image.digest)
+        if found is None:
+            return ()
+        mark, crash = found
+        told = f" in pid {crash.pid}: {_what(crash)}" if crash else ""
+        place = f" in {crash.where}" if crash and crash.where else ""
+        return (
+            Finding(
+                f"this very library has crashed{told}{place}",
+                image.path,
+                f"change the code; or delete {mark} to try it again",
+            ),
+        )
+
     # --- hosts -----------------------------------------------------------------------------------------------
 
     def census(self) -> list[Host]:
@@ -239,6 +335,7 @@ class Delivery:
             if note.where not in self._notes:
                 self._notes.add(note.where)
                 self._emit.error(note)
+        self._fallen += found.fallen
         return list(found.hosts)
 
     def call(
@@ -401,6 +498,27 @@ def _read(path: str) -> bytes:
         raise HotReloadError(
             f"cannot read the library: {error.strerror}", path, "build it again; hosts go on with what they have"
         ) from error
+
+
+_CAUSES = {
+    "first": "there is no earlier generation to go back to",
+    "thread": "it was in a thread that is not guarded",
+    "constructor": "it was in a constructor, while the library was opened",
+    "stack": "the stack of the caller was overwritten",
+    "host": "it was not in a call into the plugin",
+    "locks": "other code was at work, which may hold a lock for ever",
+}
+"""Why a host's guard let the crash end the process."""
+
+
+def _what(crash: Crash) -> str:
+    return "an endless loop" if crash.cause == "loop" else signal.Signals(crash.signal).name
+
+
+def _near(frame: Frame) -> Frame:
+    """With its file as the user knows it: from the working directory on."""
+    here = os.getcwd() + os.sep
+    return replace(frame, file=frame.file.removeprefix(here))
 
 
 def _timings(cause: Cause) -> dict[str, Any]:

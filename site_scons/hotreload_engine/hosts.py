@@ -36,16 +36,23 @@ class Census:
     hosts: tuple[Host, ...]
     notes: tuple[HotReloadError, ...]
     """Records that were not believed, and why."""
+    fallen: tuple[Host, ...] = ()
+    """Hosts whose plugin's crash has ended them since somebody last asked. Nobody else will hear of it."""
 
 
 def census(slot: Slot) -> Census:
     """Who has the library of ``slot`` open now. Records of processes that are gone are deleted."""
     hosts: list[Host] = []
+    fallen: list[Host] = []
     notes: list[HotReloadError] = []
     for path in slot.records():
         try:
             holder = _lock_holder(path)
             if holder is None:
+                with contextlib.suppress(HotReloadError):
+                    gone = slot.read_record(path)
+                    if gone.crash and gone.crash.fate == "ended":
+                        fallen.append(gone)
                 slot.discard_record(path)
                 continue
             hosts.append(_with_kernel_facts(_read_settled(slot, path), holder))
@@ -61,7 +68,7 @@ def census(slot: Slot) -> Census:
                     "run scons as the user that its host runs as",
                 )
             )
-    return Census(tuple(hosts), tuple(notes))
+    return Census(tuple(hosts), tuple(notes), tuple(fallen))
 
 
 def notify(host: Host) -> str:

@@ -230,6 +230,47 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A place in a library's code, as far as its debug information and symbols tell."""
+
+    function: str = ""
+    file: str = ""
+    """As the compiler was given it, or absolute; "" when the library has no lines."""
+    line: int = 0
+    offset: int = 0
+    """Address as in the library's file."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file else ""
+        function = f"{self.function}()" if self.function else ""
+        return ", ".join(filter(None, (place, function))) or f"offset {self.offset:#x}"
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A fault in a generation's code, as the host's crash guard tells of it."""
+
+    pid: int
+    generation: int
+    file: str
+    """File name of the generation."""
+    signal: int
+    fate: Literal["rolled-back", "ended"]
+    cause: str
+    """A word of the runtime's: call, loop; or why it could not be rolled back: first, thread, constructor, stack, host,
+    locks."""
+    address: int
+    """That was touched; 0 when none was."""
+    frames: tuple[int | None, ...]
+    """Addresses as in the generation's file, innermost first; None: in other code. All but the first are return
+    addresses."""
+    where: str = ""
+    """The place in words, once the builder has looked."""
+    mark: str = ""
+    """Path of the file that keeps hosts from loading the generation again; "" when there is none."""
+
+
+@dataclass(frozen=True)
 class Host:
     """A process as its control record and the kernel tell of it."""
 
@@ -255,6 +296,10 @@ class Host:
     """Values that did not fit into their new type, in the last change-over."""
     trouble: str = ""
     """Why this process must not be signalled (no handler, stopped answering, ...); "" if it may be."""
+    guard: str = ""
+    """"on", or why it has no crash guard; "" when its runtime does not say."""
+    crash: Crash | None = None
+    """The last crash of its plugin; None when there was none since its last reload."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from .deliver import Cause
+from .deliver import Cause, Delivery
 from .hosts import census
 from .journal import Journal
-from .model import HotReloadError, Plugin
+from .model import Generation, HotReloadError, Plugin
 from .slot import Slot
 from .together import Together, call
 
@@ -22,13 +22,18 @@ def publish(plugins: Iterable[Plugin], emit: Journal) -> bool:
 def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Publish, signal, and report each host's answer. True only if every host runs the new code."""
     together = Together(plugins, emit)
-    return call(together.publish(together.deliveries, Cause()), Cause(), everyone=True)
+    return _called(together, together.publish(together.deliveries, Cause()))
 
 
 def undo(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Take every host back to the generation before the newest, and report its answer. True only if all are there."""
     together = Together(plugins, emit)
-    return call(together.publish(together.deliveries, Cause(), undo=True), Cause(), everyone=True)
+    return _called(together, together.publish(together.deliveries, Cause(), undo=True))
+
+
+def _called(together: Together, published: dict[Delivery, Generation | None]) -> bool:
+    good = call(published, Cause(), everyone=True)
+    return not any([delivery.crashes() for delivery in together.deliveries]) and good
 
 
 def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
@@ -46,6 +51,8 @@ def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
                 state += f", refused #{host.tried}: {host.reason}"
             if host.trouble:
                 state += f"; cannot be signalled: {host.trouble}"
+            if host.guard not in ("", "on"):
+                state += f"; no crash guard: {host.guard}"
             say(f"  pid {host.pid}  {host.executable or '?'}  {state}")
         if not found.hosts:
             say("  no host is running")

@@ -167,6 +167,18 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
     return [" · ".join(parts), *told]
 
 
+def _crash(fields: _Fields, style: Style) -> list[str]:
+    name = f"{fields['plugin']} #{fields['generation']} in pid {fields['host']}"
+    where = f" in {fields['where']}" if fields["where"] else ""
+    out = style("bad", "crashed") + f" {name}: {fields['what']}{where}"
+    if fields["fate"] == "ended":
+        return [f"{out}; it has ended" + (f": {fields['reason']}" if fields["reason"] else "")]
+    now = next((host["generation"] for host in fields["running"] if host["pid"] == fields["host"]), None)
+    goes_on = f"; it goes on with #{now}, with the state as it was at the reload" if now else ""
+    remedy = "  change the code" + (f"; or delete {fields['mark']} to try it again" if fields["mark"] else "")
+    return [out + goes_on, remedy]
+
+
 def _host(fields: _Fields, style: Style) -> list[str]:
     return [f"host pid {fields['pid']} {fields['state']}"]
 
@@ -188,6 +200,7 @@ _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "refused": _refused,
     "published": _published,
     "reload": _reload,
+    "crash": _crash,
     "host": _host,
     "stopped": _stopped,
 }

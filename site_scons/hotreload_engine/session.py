@@ -110,9 +110,12 @@ class Session:
                     delivery.tidy()
             return
         records = {path for path in changes.files if any(d.slot.is_record(path) for d in self._deliveries)}
+        marks = {path for path in changes.files if any(d.slot.is_mark(path) for d in self._deliveries)}
         if records:
             self._meet()
-        inputs = changes.files - records
+        if marks:
+            self._crashes()
+        inputs = changes.files - records - marks
         if inputs or changes.everything:
             self._emit.iteration += 1
             known = self._graph.inputs() if changes.everything else frozenset()
@@ -267,8 +270,16 @@ class Session:
             for host in delivery.newcomers(quietly):
                 self._vigil.watch(host.pid)
 
+    def _crashes(self) -> None:
+        """New code has crashed in hosts: the next good build mends it."""
+        for delivery in self._deliveries:
+            self._bad |= delivery.crashes()
+
     def _see_to_processes(self) -> None:
-        for pid in self._vigil.ended():
+        ended = self._vigil.ended()
+        if ended:
+            self._crashes()
+        for pid in ended:
             known = [delivery for delivery in self._deliveries if delivery.forget(pid)]
             if self._runner and pid == self._runner.pid:
                 # Asked only now: what has ended for the vigil can be waited for, and its status is taken but once.
@@ -280,7 +291,8 @@ class Session:
     # --- what is watched -------------------------------------------------------------------------------------
 
     def _relevant(self, path: str) -> bool:
-        return self._graph.relevant(path) or any(delivery.slot.is_record(path) for delivery in self._deliveries)
+        slots = [delivery.slot for delivery in self._deliveries]
+        return self._graph.relevant(path) or any(slot.is_record(path) or slot.is_mark(path) for slot in slots)
 
     def _inputs_changed(self) -> bool:
         return self._watcher.pending(self._graph.relevant)
@@ -296,6 +308,8 @@ class Session:
 
     def _ready(self) -> None:
         self._meet(quietly=True)
+        for delivery in self._deliveries:
+            delivery.crashes(quietly=True)
         plugins = [
             {"plugin": d.plugin.name, "generation": newest.number if (newest := d.slot.newest()) else 0}
             for d in self._deliveries

@@ -8,6 +8,8 @@ For a library ``DIR/libplug.so`` it is ``DIR/.hotreload``, so both sides find it
 ``libplug.so.host.PID.SERIAL``  a host's control record; written by the host alone (see hotreload.h)
 ``GENERATION.from.N-DIGEST.so`` how a host gets there from generation N with its state (see plan.py)
 ``libplug.so.trouble``          why what was last built is not what hosts run; gone with the next good build
+``libplug.so.crashed.DIGEST``   the library with this digest crashed in a host and was rolled back: nobody loads or
+                                publishes it again; written by the host, and again by the builder with the place
 ``libplug.so.lock``             flock of whoever publishes
 ==============================  ==========================================================================
 
@@ -32,16 +34,21 @@ import re
 import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .model import Generation, Host, HotReloadError, Image
+from .model import Crash, Generation, Host, HotReloadError, Image
 
 DIRECTORY = ".hotreload"
 KEPT = 16
 """Generations that stay on disk though no host runs them: a debugger may still want their symbols."""
+KEPT_MARKS = 64
+"""Crashed generations that are remembered."""
 
 _POINTER_MAGIC = "hotreload-generation 1"
 _RECORD_MAGIC = "hotreload-host 1"
+_MARK_MAGIC = "hotreload-crash 1"
+_DIGITS = 12
+"""Of the digest, in names."""
 _RECORD_SIZE = 4096
 
 
@@ -55,6 +62,7 @@ class Slot:
         self.library = os.path.join(self._parent, self._name)
         self._generation_name = re.compile(re.escape(self._name) + r"\.(\d+)-([0-9a-f]+)\.so")
         self._record_name = re.compile(re.escape(self._name) + r"\.host\.\d+\.\d+")
+        self._mark_name = re.compile(re.escape(self._name) + r"\.crashed\.[0-9a-f]+")
 
     # --- the directory ---------------------------------------------------------------------------------------
 
@@ -78,6 +86,11 @@ class Slot:
         """Whether a changed file is a host's control record, i.e. a host has come."""
         directory, name = os.path.split(path)
         return directory == self.directory and self._record_name.fullmatch(name) is not None
+
+    def is_mark(self, path: str) -> bool:
+        """Whether a changed file says that a generation has crashed."""
+        directory, name = os.path.split(path)
+        return directory == self.directory and self._mark_name.fullmatch(name) is not None
 
     def holds(self, path: str) -> bool:
         """Whether a file is one of the run directory's."""
@@ -124,7 +137,7 @@ class Slot:
     def before_newest(self) -> tuple[int, str] | None:
         """(number, file name) of the generation whose code ran before the newest one's: what an undo goes back to.
 
-        An undo after an undo goes on backwards. None: nothing older is kept.
+        An undo after an undo goes on backwards; what crashed is passed over. None: nothing older is kept.
         """
         newest = self.newest()
         if newest is None:
@@ -136,7 +149,11 @@ class Slot:
                 digest, number = match[2], int(match[1])
                 found[digest] = min(found.get(digest, (number, name)), (number, name))
         base = newest.restores or newest.number
-        older = [each for digest, each in found.items() if each[0] < base and not newest.digest.startswith(digest)]
+        older = [
+            each
+            for digest, each in found.items()
+            if each[0] < base and not newest.digest.startswith(digest) and self.crash_of(digest) is None
+        ]
         return max(older, default=None)
 
     def add_plan(self, generation: Generation, origin: str, content: bytes) -> None:
@@ -177,6 +194,8 @@ class Slot:
                 target, plan, origin = name.partition(".from.")
                 if plan and (target in gone or f"{self._name}.{origin}" in gone):
                     self._unlink(name)
+            for name in sorted(filter(self._mark_name.fullmatch, self._names()), key=self._age)[:-KEPT_MARKS]:
+                self._unlink(name)
 
     def clean(self) -> None:
         """What ``scons -c`` does: all goes but the records of living hosts, and with the last file the directory."""
@@ -203,6 +222,45 @@ class Slot:
                 return file.read()
         except OSError:
             return ""
+
+    # --- crashes ---------------------------------------------------------------------------------------------
+
+    def crashes(self) -> list[Crash]:
+        """What the marks tell, oldest first; a mark that is not to be believed still counts for ``crash_of``."""
+        names = sorted(filter(self._mark_name.fullmatch, self._names()), key=self._age)
+        return [crash for name in names if (crash := self._read_mark(os.path.join(self.directory, name)))]
+
+    def crash_of(self, digest: str) -> tuple[str, Crash | None] | None:
+        """(path of the mark, what it tells if it can be read) of a library that must not be loaded again."""
+        path = self._path(f"crashed.{digest[:_DIGITS]}")
+        return (path, self._read_mark(path)) if os.path.lexists(path) else None
+
+    def explain(self, crash: Crash, where: str) -> None:
+        """Put the place into a mark, for hosts to name it."""
+        with contextlib.suppress(OSError, ValueError, HotReloadError):
+            fields = _parse(read_regular(crash.mark), _MARK_MAGIC)
+            fields["where"] = where.replace("\n", " ") or "-"
+            lines = [f"{key} {value}" for key, value in fields.items() if key]
+            self._replace(crash.mark, _sealed([_MARK_MAGIC, *lines]))
+
+    def generation_path(self, name: str) -> str:
+        """Where the generation with this file name is, or was."""
+        return os.path.join(self.directory, os.path.basename(name))
+
+    def _read_mark(self, path: str) -> Crash | None:
+        try:
+            fields = _parse(read_regular(path), _MARK_MAGIC)
+            words = [fields[key] for key in ("generation", "signal", "fate", "cause", "address", "frames", "file")]
+            where = "" if fields["where"] == "-" else fields["where"]
+            return replace(_crash(words, int(fields["pid"])), where=where, mark=path)
+        except (OSError, KeyError, ValueError):
+            return None
+
+    def _age(self, name: str) -> int:
+        try:
+            return os.stat(os.path.join(self.directory, name)).st_mtime_ns
+        except OSError:
+            return 0
 
     # --- control records -------------------------------------------------------------------------------------
 
@@ -296,7 +354,7 @@ def publish_together(parcels: Sequence[Parcel]) -> list[Generation]:
                 generations.append(newest)
                 continue
             number = slot._new_number(newest)
-            path = slot._path(f"{number}-{image.digest[:12]}.so")
+            path = slot._path(f"{number}-{image.digest[:_DIGITS]}.so")
             generation = Generation(
                 slot._name, number, path, len(parcel.data), image.digest, image.build_id, parcel.restores
             )
@@ -413,11 +471,30 @@ def parse_record(data: bytes, path: str) -> Host:
             state_size=int(fields["state_size"]),
             file="" if fields["file"] == "-" else fields["file"],
             lost=int(fields.get("lost", "0")),
+            guard=fields.get("guard", ""),
+            crash=_crash(fields["crash"].split(" "), int(fields["pid"])) if "crash" in fields else None,
         )
     except (KeyError, ValueError) as error:
         raise HotReloadError(
             f"this is not a control record ({error})", path, "it is ignored; delete it if no host of yours wrote it"
         ) from error
+
+
+def _crash(words: list[str], pid: int) -> Crash:
+    """The runtime's "NUMBER SIGNAL FATE CAUSE ADDRESS FRAMES FILE"; ValueError when it is something else."""
+    number, signal, fate, cause, address, frames, file = words
+    if fate not in ("rolled-back", "ended"):
+        raise ValueError(f"unknown fate {fate}")
+    return Crash(
+        pid=pid,
+        generation=int(number),
+        file=file,
+        signal=int(signal),
+        fate=fate,  # type: ignore[arg-type]
+        cause=cause,
+        address=int(address, 16),
+        frames=tuple(None if frame == "-" else int(frame, 16) for frame in frames.split(",")),
+    )
 
 
 def _parse(data: bytes, magic: str) -> dict[str, str]:
