@@ -51,7 +51,7 @@ _NEEDED: tuple[tuple[Any, str], ...] = (
         " changed_timestamp_match get_timestamp get_stored_info do_duplicate",
     ),
     (SCons.Environment, "AliasBuilder"),
-    (SCons.Executor.Executor, "get_all_targets get_action_list cleanup nullify get_contents"),
+    (SCons.Executor.Executor, "get_all_targets get_action_list cleanup nullify get_contents scan"),
     (SCons.Script.Main, "BuildTask exit_status this_build_status _build_targets _BuildFailures"),
     (SCons.SConsign, "write sig_files"),
     (SCons.SConsign.Base, "merge"),
@@ -59,7 +59,8 @@ _NEEDED: tuple[tuple[Any, str], ...] = (
     (SCons.Taskmaster.Taskmaster, "stop"),
     (_job, "Jobs"),
     (_job.Jobs, "run were_interrupted _setup_sig_handler"),
-    (SCons.Action, "print_actions"),
+    (SCons.Action, "print_actions LazyAction"),
+    (SCons.Action.CommandAction, "process _get_implicit_deps_lightweight"),
     (SCons.Platform.posix, "exec_subprocess"),
 )
 
