@@ -137,8 +137,7 @@
      An endless loop is ended only where it is in the plugin's own code, and never under a debugger. Blocking (read, a
      lock) costs no processor time and is no endless loop.
      Handlers of yours for these signals are put aside meanwhile, and called for a fault that is not the guard's. If such
-     a handler mends faults (write barriers, lazily mapped memory), set desc.unguarded. So too for a generation's memory
-     that coroutines have on stacks of their own and abandon within a guarded call, more than eight times a generation.
+     a handler mends faults (write barriers, lazily mapped memory), set desc.unguarded.
      Off, with the reason in the record's "guard" (`scons hosts` shows it): by desc.unguarded; elsewhere than on x86-64;
      in programs built with Address-, Thread- or MemorySanitizer; with a shadow stack; where process_vm_readv or
      executable memory is forbidden.
@@ -503,6 +502,7 @@ typedef struct hr__generation {
     size_t state_size;
     const void *initial;
     uintptr_t base, code, code_end; /* load address, and the range of its code; 0: not known */
+    int guarded;                    /* it has taken the fault signals, for the safe point not to spend time on it */
     hr__crash crash;
     char path[PATH_MAX];
     void **functions; /* as many as the host has names; in the same allocation */
@@ -648,6 +648,7 @@ static int hr__join(char *path, const char *head, const char *tail)
 }
 
 static void hr__guard_forked(hr_host *host);
+static void hr__guard_drop(hr__generation *generation);
 static void hr__put_guard(const hr_host *host, char *record);
 
 /* --- the signal --------------------------------------------------------------------------------------------------- */
@@ -1234,7 +1235,7 @@ typedef struct hr__guard {
     pid_t task;
     clockid_t clock; /* of that thread */
     double begun_us, least_us;
-    sigset_t unblocked;
+    sigset_t faults, unblocked; /* all of them; those that the thread had blocked */
     int has_stack;
     stack_t stack, stack_before;
     hr__generation *generation, *old;
@@ -1385,17 +1386,36 @@ static size_t hr__peek(uintptr_t from, void *to, size_t size)
     return got > 0 ? (size_t)got : 0;
 }
 
+/* No room for another call under way: those that were left by longjmp or an exception are over. Their return address
+   has been overwritten since, at least by this call's own, which most often is in the same place. */
+static void hr__guard_reclaim(hr__call *call)
+{
+    hr__call *pool = call->guard->pools[call->home != &call->guard->spare[0]];
+    uintptr_t word;
+    size_t index;
+    for (index = 0; index < HR__CALLS; index++)
+        if (&pool[index] != call && (hr__peek(pool[index].stack + HR__PUSHED - 8, &word, sizeof word) != sizeof word ||
+                                     word != pool[index].landing)) {
+            pool[index].next = *call->home;
+            *call->home = &pool[index];
+        }
+}
+
 /* Called by hr__gate for what it has not written down yet. */
 static void hr__guard_enter(hr__call *call)
 {
     const uintptr_t top = call->stack + HR__PUSHED;
+    int index;
     call->error = errno;
+    if (!*call->home) hr__guard_reclaim(call);
     call->stacked = HR__STACKED;
     if ((top & 4095) <= 4096 - HR__STACKED)
         memcpy(call->arguments, (const void *)top, HR__STACKED);
     else
         call->stacked = hr__peek(top, call->arguments, HR__STACKED); /* the stack may end there */
-    pthread_sigmask(SIG_SETMASK, NULL, &call->mask);
+    pthread_sigmask(SIG_UNBLOCK, &call->guard->faults, &call->mask); /* a fault that is blocked ends the process */
+    for (index = 0; index < HR__FAULTS; index++)
+        if (sigismember(&call->mask, hr__faults[index]) == 1) sigaddset(&call->guard->unblocked, hr__faults[index]);
     errno = call->error;
 }
 
@@ -1834,9 +1854,8 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
     hr__guard *guard = host->guard;
     const uintptr_t self = hr__self();
     void **table = (void **)host->desc.functions;
-    sigset_t faults, before;
     size_t index;
-    if (!guard || !generation->code) {
+    if (!guard || !generation->guarded) {
         if (host->count) memcpy(table, generation->functions, host->count * sizeof(void *));
         return;
     }
@@ -1864,16 +1883,12 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
         guard->mine = self;
         guard->task = (pid_t)syscall(SYS_gettid);
         if (pthread_getcpuclockid(pthread_self(), &guard->clock) != 0) guard->clock = CLOCK_PROCESS_CPUTIME_ID;
-        sigemptyset(&faults);
-        for (index = 0; index < HR__FAULTS; index++) sigaddset(&faults, hr__faults[index]);
-        pthread_sigmask(SIG_UNBLOCK, &faults, &before);
         sigemptyset(&guard->unblocked);
-        for (index = 0; index < HR__FAULTS; index++)
-            if (sigismember(&before, hr__faults[index]) == 1) sigaddset(&guard->unblocked, hr__faults[index]);
         hr__take_stack(guard);
-        hr__take_faults();
+        generation->guarded = 0; /* for hr__guard_end to give back */
         hr__store(guard->armed, 1);
     }
+    hr__guard_drop(generation);
     hr__store(guard->thread, self);
 }
 
@@ -1939,8 +1954,17 @@ static void hr__guard_prepare(hr_host *host, hr__generation *generation)
 {
     hr__guard *guard = host->guard;
     if (!guard || !host->count) return;
-    dl_iterate_phdr(hr__find_code, generation);
+    if (!dl_iterate_phdr(hr__find_code, generation)) return;
+    hr__take_faults();
+    generation->guarded = 1;
     for (; guard->ready < generation->state_size; guard->ready += 4096) guard->snapshot[guard->ready] = 0;
+}
+
+/* A generation that will not run after all. */
+static void hr__guard_drop(hr__generation *generation)
+{
+    if (generation->guarded) hr__give_faults();
+    generation->guarded = 0;
 }
 
 /* Threads of this process; a large number when that cannot be told. */
@@ -2010,7 +2034,7 @@ static int hr__guard_watch(hr_host *host)
     double spent;
     if (!guard || limit < 0 || !hr__load(guard->armed)) return -1;
     call = hr__load(guard->current);
-    if (!call || clock_gettime(guard->clock, &now) != 0) return tick;
+    if (!call || clock_gettime(guard->clock, &now) != 0) return limit;
     spent = (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
     if (call != guard->watched || guard->calls != guard->watched_calls) {
         guard->watched = call;
@@ -2085,6 +2109,8 @@ static const char *hr__guard_make(hr_host *host)
     guard->stack.ss_sp = stack;
     guard->stack.ss_size = HR__SIGNAL_STACK;
     sigemptyset(&guard->unblocked);
+    sigemptyset(&guard->faults);
+    for (pool = 0; pool < HR__FAULTS; pool++) sigaddset(&guard->faults, hr__faults[pool]);
     for (pool = 0; pool < 2; pool++)
         for (place = 0; place < HR__CALLS; place++) {
             guard->pools[pool][place].guard = guard;
@@ -2161,6 +2187,7 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
 static void hr__guard_news(hr_host *host) { (void)host; }
 static void hr__guard_opening(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
 static void hr__guard_prepare(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
+static void hr__guard_drop(hr__generation *generation) { (void)generation; }
 static void hr__guard_answer(hr_host *host) { (void)host; }
 static int hr__guard_watch(hr_host *host) { return (void)host, -1; }
 static void hr__guard_close(hr_host *host) { (void)host; }
@@ -2818,6 +2845,7 @@ static void hr__forget(hr__generation *generation)
 /* dlclose returns 0 always; RTLD_NOLOAD tells whether the library has really gone (dlopen(3)). */
 static void hr__unload(hr_host *host, hr__generation *generation)
 {
+    hr__guard_drop(generation);
     if (!generation->keep) dlclose(generation->handle);
     if (!hr__is_mapped(generation->path)) host->kept--;
     hr__forget(generation);
@@ -3188,7 +3216,6 @@ static void hr__settle_crashes(hr_host *host)
         crashed->next = host->marked;
         host->marked = crashed;
         if (host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: %s\n", host->reason);
-        hr__announce(host);
         crashed = next;
     }
 }

@@ -65,9 +65,9 @@ class Kit:
             self._made[key] = path
         return self._made[key]
 
-    def plugin(self, *flags: str, number: int = 1, plusplus: bool = False) -> bytes:
+    def plugin(self, *flags: str, number: int = 1, plusplus: bool = False, source: str = "plug.c") -> bytes:
         """The library's bytes with its number put in, in no time."""
-        data = self.compile("plug.c", *flags, shared=True, plusplus=plusplus).read_bytes()
+        data = self.compile(source, *flags, shared=True, plusplus=plusplus).read_bytes()
         mark = _MARK.to_bytes(4, "little")
         assert data.count(mark) >= 2
         return data.replace(mark, number.to_bytes(4, "little"))

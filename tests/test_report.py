@@ -26,6 +26,10 @@ ERROR = {
     "output": "a.c:1: no\n",
     "running": [{"pid": 7, "generation": 6}],
 }
+CRASH: dict[str, Any] = {
+    "plugin": "plug", "generation": 7, "host": 4242, "what": "SIGSEGV", "where": "src/plug.c:8, tick()", "fate": "rolled-back",
+    "reason": "", "mark": "/b/m", "running": [{"pid": 4242, "generation": 6}],
+}  # fmt: skip
 
 CASES = [
     ("reload", RELOAD,
@@ -52,6 +56,13 @@ CASES = [
     ("refused", {"plugin": "plug", "running": [], "findings": [
         {"what": "no f", "where": "l.so", "remedy": "define it", "severity": "error"}]},
      "refused plug: the new library was not given to any host\n  error l.so: no f\n    define it"),
+    ("crash", CRASH,
+     "crashed plug #7 in pid 4242: SIGSEGV in src/plug.c:8, tick(); it goes on with #6, with the state as it was at the reload\n"
+     "  change the code; or delete /b/m to try it again"),
+    ("crash", {**CRASH, "running": [], "where": ""},
+     "crashed plug #7 in pid 4242: SIGSEGV\n  change the code; or delete /b/m to try it again"),
+    ("crash", {**CRASH, "fate": "ended", "reason": "it was in a constructor", "mark": ""},
+     "crashed plug #7 in pid 4242: SIGSEGV in src/plug.c:8, tick(); it has ended: it was in a constructor"),
     ("nothing known", {}, ""),
 ]  # fmt: skip
 

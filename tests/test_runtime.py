@@ -666,6 +666,14 @@ def test_an_earlier_handler_is_called_and_put_back(kit: Kit, library: Path, star
     assert host.ask("signal") == "earlier 0 1"
 
 
+def test_the_handler_keeps_errno(kit: Kit, library: Path, start: Start) -> None:
+    """It runs in the middle of the host's work; the handler that was there before, and that it calls, clears errno."""
+    publish(library, kit.plugin(number=1))
+    host = start("chain")
+    host.open()
+    assert host.ask("errno") == "77 1"
+
+
 def test_the_default_is_put_back_where_it_harms_nobody(kit: Kit, library: Path, start: Start) -> None:
     """SIGURG is ignored by default. Opened again, all is as the first time; a handler set by others stays theirs."""
     publish(library, kit.plugin(number=1))

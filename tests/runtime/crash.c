@@ -23,6 +23,7 @@ HR_STATE_INIT(crash, crash_state, initial)
 
 static int *volatile nothing;
 static volatile int zero;
+static void (*volatile nowhere)(void);
 static const char *volatile bad = (const char *)8;
 
 static void null_write(void)
@@ -129,7 +130,7 @@ static void crash(const char *kind, const char *file)
     if (strcmp(kind, "broken-heap") == 0) broken_heap();
     if (strcmp(kind, "printf") == 0) printf("%s\n", bad); /* here: printf */
     if (strcmp(kind, "strlen") == 0) zero = (int)strlen(bad); /* here: strlen */
-    if (strcmp(kind, "null-call") == 0) ((void (*volatile)(void))(void (*)(void))(size_t)nothing)(); /* here: null-call */
+    if (strcmp(kind, "null-call") == 0) nowhere(); /* here: null-call */
     if (strcmp(kind, "thread") == 0) another_thread();
     if (strcmp(kind, "smash-own") == 0) zero = smash_own();
     if (strcmp(kind, "smash-host") == 0) smash(2000);

@@ -119,6 +119,16 @@ int main(int count, char **arguments)
             printf("epoll %s\n", epoll_once(atoi(argument)));
         } else if (strcmp(line, "signal") == 0) {
             printf("signal %s %d %d\n", disposition(number), is_blocked(number), (int)chained);
+        } else if (strcmp(line, "errno") == 0) { /* the handler runs in the middle of this thread's work */
+            sigset_t mine;
+            sigemptyset(&mine);
+            sigaddset(&mine, number);
+            pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
+            errno = 77;
+            raise(number);
+            index = errno;
+            pthread_sigmask(SIG_BLOCK, &mine, NULL);
+            printf("errno %d %d\n", index, (int)chained);
         } else if (strcmp(line, "steal") == 0) {
             signal(number, earlier_handler);
             printf("steal\n");
