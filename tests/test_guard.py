@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import need, until
+import ticker
+from harness import Project, need, until
 from hotreload_engine import lines
 from hotreload_engine.model import Crash, Frame
 from hotreload_engine.slot import Slot
@@ -622,3 +623,133 @@ def test_two_plugins_in_one_thread(tmp_path_factory: pytest.TempPathFactory, lib
     assert host.ask("first null-write") == "1 0"
     assert host.ask("poll") == "1 1"
     assert host.ask("signals") == "default none"
+
+
+# --- the builder ------------------------------------------------------------------------------------------------------
+
+GOOD = "void plug_tick(plug_state *state) { state->calls++; }"
+BAD = """\
+static int *nowhere;
+static void deeper(int *where)
+{
+    *where = 1;
+}
+void plug_tick(plug_state *state)
+{
+    state->calls += 1000;
+    deeper(nowhere);
+}"""
+
+
+def test_watch_tells_file_and_line(made: Project, compiler: str) -> None:
+    """A save that crashes: the host goes on with its state, the place is named; the next good save is as ever."""
+    ticker.lay(made, compiler)
+    watch = made.watch()
+    host = made.host()
+    watch.wait("host", lambda e: e["pid"] == host.pid)
+    ticker.runs(host, 1)
+    made.edit("src/plug.c", GOOD, BAD)
+    crash = watch.wait("crash")
+    assert (crash["plugin"], crash["generation"], crash["host"]) == ("plug", 2, host.pid)
+    assert (crash["signal"], crash["what"], crash["fate"], crash["cause"]) == (
+        "SIGSEGV",
+        "SIGSEGV",
+        "rolled-back",
+        "call",
+    )
+    line = 1 + made.path("src/plug.c").read_text().split("\n").index("    *where = 1;")
+    assert crash["where"] == f"src/plug.c:{line}, deeper()"
+    inner, outer = crash["frames"][:2]
+    assert (inner["function"], inner["line"], inner["file"]) == ("deeper", line, str(made.path("src/plug.c")))
+    assert (outer["function"], outer["line"]) == ("plug_tick", line + 5)
+    assert (
+        f"crashed plug #2 in pid {host.pid}: SIGSEGV in src/plug.c:{line}, deeper(); it goes on with #1" in watch.output
+    )
+    assert host.alive
+    host.wait_line("refused: generation 2 crashed: SIGSEGV; generation 1 goes on")
+    (mark,) = rundir(made).glob("*.crashed.*")
+    assert crash["mark"] == str(mark)
+    until(lambda: f"\nwhere src/plug.c:{line}, deeper()\n" in mark.read_text(), "the place in the mark")
+
+    listed = made.scons("hosts")
+    assert f"pid {host.pid}" in listed and "refused #2: generation 2 crashed" in listed
+    assert f"#2 crashed: SIGSEGV in src/plug.c:{line}, deeper()" in listed
+
+    made.edit("src/plug.c", "state->calls += 1000", "state->calls += 2000")
+    assert watch.wait("crash")["generation"] == 3
+    made.edit("src/plug.c", BAD.replace("1000", "2000"), GOOD)
+    event = watch.wait("build", lambda e: e["fixed"])
+    assert event["ok"]
+    ticker.set_number(made, 4)
+    watch.reloaded(host=host.pid)
+    ticker.runs(host, 4)
+
+
+def test_the_builder_refuses_what_has_crashed(made: Project) -> None:
+    """Built again from the same sources it is the same library: not published, whoever builds; until its mark is gone."""
+    ticker.lay(made)
+    made.scons()
+    host = made.host()
+    ticker.runs(host, 1)
+    made.edit("src/plug.c", GOOD, BAD)
+    made.scons("reload", code=None)
+    mark: Path = until(lambda: next(rundir(made).glob("*.crashed.*"), None), "the mark")
+    made.scons("hosts")
+    made.edit("src/plug.c", BAD, GOOD)
+    made.scons("reload")
+    ticker.runs(host, 1)
+    made.edit("src/plug.c", GOOD, BAD)
+    refused = made.scons("reload", code=2)
+    assert f"this very library has crashed in pid {host.pid}: SIGSEGV" in refused
+    assert f"change the code; or delete {mark} to try it again" in refused
+    assert made.scons(code=2).count("has crashed") == 1
+    mark.unlink()
+    made.scons("reload", code=None)
+    until(lambda: next(rundir(made).glob("*.crashed.*"), None), "another crash, for it was tried again")
+    made.edit("src/plug.c", BAD, GOOD)
+    made.scons("reload")
+    assert host.alive
+    made.scons("-c")
+    assert not list(rundir(made).glob("*.crashed.*"))
+
+
+def test_watch_tells_of_a_crash_that_ends_the_host(made: Project) -> None:
+    """In a constructor nothing can be rolled back: the process has ended, and the place is told all the same."""
+    ticker.lay(made)
+    watch = made.watch()
+    host = made.host()
+    watch.wait("host", lambda e: e["pid"] == host.pid)
+    ticker.runs(host, 1)
+    made.edit(
+        "src/plug.c",
+        GOOD,
+        f"{GOOD}\n__attribute__((constructor)) static void at_once(void)\n{{\n    *(volatile int *)0 = 1;\n}}",
+    )
+    crash = watch.wait("crash")
+    assert (crash["fate"], crash["cause"], crash["host"]) == ("ended", "constructor", host.pid)
+    line = 1 + made.path("src/plug.c").read_text().split("\n").index("    *(volatile int *)0 = 1;")
+    assert crash["where"] == f"src/plug.c:{line}, at_once()"
+    assert f"crashed plug #2 in pid {host.pid}: SIGSEGV in src/plug.c:{line}, at_once(); it has ended" in watch.output
+    assert host.process.wait(PATIENCE) == -SEGV
+
+
+def test_a_watch_that_begins_later_does_not_tell_old_crashes(made: Project) -> None:
+    """What crashed before is no news; it is still refused."""
+    ticker.lay(made)
+    made.scons()
+    host = made.host()
+    ticker.runs(host, 1)
+    made.edit("src/plug.c", GOOD, BAD)
+    made.scons("reload", code=None)
+    until(lambda: list(rundir(made).glob("*.crashed.*")), "the mark")
+    watch = made.watch()
+    assert not [event for event in watch.events if event["event"] == "crash"]
+    made.edit("src/plug.c", BAD, GOOD)
+    ticker.set_number(made, 3)
+    watch.reloaded(host=host.pid)
+    ticker.runs(host, 3)
+    assert not [event for event in watch.events if event["event"] == "crash"]
+
+
+def rundir(made: Project) -> Path:
+    return made.path("build/.hotreload")

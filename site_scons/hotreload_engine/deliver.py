@@ -248,7 +248,10 @@ class Delivery:
     # --- crashes ---------------------------------------------------------------------------------------------
 
     def crashes(self, quietly: bool = False) -> bool:
-        """Report what crashed in hosts since the last call (or only remember it); whether there was something."""
+        """Report what crashed in hosts since the last call; whether there was something.
+
+        ``quietly``: only remember it, and put the place into the marks of crashes that no builder saw.
+        """
         present = self.census()
         fallen, self._fallen = self._fallen, []
         found = [*self.slot.crashes(), *(host.crash for host in (*present, *fallen) if host.crash)]
@@ -260,8 +263,11 @@ class Delivery:
             ):
                 self._reported.add(key)
                 fresh.append(crash)
-        for crash in fresh if not quietly else ():
-            self._report_crash(crash)
+        for crash in fresh:
+            if not quietly:
+                self._report_crash(crash)
+            elif crash.mark and not crash.where:
+                self.slot.explain(crash, self._place(crash)[1])
         return bool(fresh)
 
     def _report_crash(self, crash: Crash) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from .deliver import Cause, Delivery
+from .deliver import Cause
 from .hosts import census
 from .journal import Journal
-from .model import Generation, HotReloadError, Plugin
+from .model import HotReloadError, Plugin
 from .slot import Slot
 from .together import Together, call
 
@@ -21,18 +21,18 @@ def publish(plugins: Iterable[Plugin], emit: Journal) -> bool:
 
 def reload(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Publish, signal, and report each host's answer. True only if every host runs the new code."""
-    together = Together(plugins, emit)
-    return _called(together, together.publish(together.deliveries, Cause()))
+    return _deliver(Together(plugins, emit), undo=False)
 
 
 def undo(plugins: Iterable[Plugin], emit: Journal) -> bool:
     """Take every host back to the generation before the newest, and report its answer. True only if all are there."""
-    together = Together(plugins, emit)
-    return _called(together, together.publish(together.deliveries, Cause(), undo=True))
+    return _deliver(Together(plugins, emit), undo=True)
 
 
-def _called(together: Together, published: dict[Delivery, Generation | None]) -> bool:
-    good = call(published, Cause(), everyone=True)
+def _deliver(together: Together, undo: bool) -> bool:
+    for delivery in together.deliveries:
+        delivery.crashes(quietly=True)
+    good = call(together.publish(together.deliveries, Cause(), undo=undo), Cause(), everyone=True)
     return not any([delivery.crashes() for delivery in together.deliveries]) and good
 
 
