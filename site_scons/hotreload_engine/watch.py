@@ -205,10 +205,10 @@ class Watcher:
                     self._looks[path] = signature(path)
 
     def missed(self, since: float) -> frozenset[str]:
-        """Inputs, and relevant files of the watched directories, that changed after ``since`` (Unix seconds); inputs
-        with a second of doubt, for files that another machine's clock stamps. For the beginning, when what changed
-        before the watch had no event."""
-        inputs = (path for path in self._inputs if changed_since(path, since, 1.0))
+        """Inputs, and relevant files of the watched directories, that changed after ``since`` (Unix seconds); with a
+        second of doubt where another machine's clock may stamp them. For the beginning, when what changed before the
+        watch had no event."""
+        inputs = (path for path in self._inputs if changed_since(path, since, 1.0 if self._is_polled(path) else 0.05))
         return frozenset(inputs).union(self._changed_in(self._wanted, since))
 
     def _changed_in(self, directories: Iterable[str], since: float) -> Iterator[str]:
