@@ -256,6 +256,20 @@ def test_an_error_in_an_sconscript_loses_no_edit(tree: Tree) -> None:
     tree.check()
 
 
+@pytest.mark.parametrize("tree", [EACH[0], EACH[1]], indirect=True, ids=str)
+def test_changes_that_have_not_settled_begin_nothing(tree: Tree) -> None:
+    """What was prepared is dropped: no command, no target taken away, no restart; and nothing is forgotten."""
+    tell, objects = tree.session.update, sorted(tree.root.rglob("*.os"))
+    assert objects
+    for edit in (tree.write("src/p1.c", "int p1(void) { return 60; }\n"), tree.write("words.txt", "one extra\n")):
+        answer = tell(edit, settled=False)
+        assert answer["cut"] and not answer["steps"] and not answer["restart"] and not answer["errors"], answer
+        assert sorted(tree.root.rglob("*.os")) == objects
+    answer = tell([])
+    assert "words.txt" in answer["restart"]
+    tree.check()
+
+
 def test_an_option_of_the_command_line_stays(tmp_path: Path) -> None:
     """LEVEL is on the command line of the session, of its restarts and of every command."""
     tree = SETTINGS[0].tree(tmp_path, "", "level=5")

@@ -981,3 +981,29 @@ def test_a_silent_file_system_is_polled(place: Place, monkeypatch: pytest.Monkey
     assert place.names(far, link)
     near.write_text("new")
     assert place.names(near)
+
+
+def test_a_single_save_may_be_had_before_it_has_settled(place: Place) -> None:
+    """It comes at once, with the time at which it will have settled; given back, it comes again with what came since."""
+    x, y = place.write("x.c"), place.write("y.c")
+    watcher = place.watch()
+    x.write_text("new")
+    early = watcher.next(LIMIT, early=True)
+    assert early and early.files == {str(x)}
+    assert early.settled_at == pytest.approx(early.last_at + module.QUIET_ONE)
+    y.write_text("new too")
+    until(watcher.pending, "the second save is heard of")
+    watcher.put_back(early)
+    both = place.next()
+    assert both.files == {str(x), str(y)} and both.first_at == early.first_at and not both.settled_at
+    place.is_quiet()
+
+
+def test_what_more_is_to_be_expected_of_is_not_had_early(place: Place) -> None:
+    """A name that went may come back; the end of the silence is waited for."""
+    x = place.write("x.c")
+    watcher = place.watch()
+    x.unlink()
+    gone = watcher.next(LIMIT, early=True)
+    assert gone and not gone.settled_at
+    assert time.monotonic() >= gone.last_at + module.GONE

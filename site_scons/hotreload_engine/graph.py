@@ -190,17 +190,29 @@ class Graph:
 
     # --- a pass ----------------------------------------------------------------------------------------------------
 
-    def update(self, files: Iterable[str], cut: Callable[[], bool] = lambda: False) -> Build:
+    def update(
+        self,
+        files: Iterable[str],
+        cut: Callable[[], bool] = lambda: False,
+        settled: Callable[[], bool] = lambda: True,
+    ) -> Build:
         """Rebuild what a fresh scons would, after these files changed.
+
+        ``settled`` is asked, and may wait, before anything is begun that others can see; when it answers no, the Build
+        is cut.
 
         ``cut`` is asked between and during commands; when it turns true they are ended, all of them, and the Build says
         so: the next update finishes what this one began, whatever files it is given.
         """
         if self._fresh:
-            return self._fresh.update()
+            return self._fresh.update() if settled() else Build(False, cut=True)
         changes = _Changes()
-        files, self._due = set(files), False
+        files = set(files)
         changed = files | self._suspects
+        if self._reads and any(map(self._reads.concerns, changed)) and not settled():
+            self._suspects |= changed
+            return Build(False, cut=True)
+        self._due = False
         for path in changed:
             if not os.path.lexists(path):
                 self._places.drop_copies(path)
@@ -230,7 +242,7 @@ class Graph:
         self._hooks.touched |= changes.nodes
         self._places.make_directories_again(needed)
         self._suspects.clear()
-        return self._run(tops, needed, cut, by_itself=not files)
+        return self._run(tops, needed, cut, settled, by_itself=not files)
 
     def _restart_reason(self, changed: set[str]) -> str:
         """Why only a fresh scons would be right; "" when it need not be.
@@ -287,8 +299,15 @@ class Graph:
         began, ended = self._last_pass
         return began - _CLOCK_SLACK <= when <= ended + _CLOCK_SLACK
 
-    def _run(self, tops: list[Any], needed: set[Any], cut: Callable[[], bool], by_itself: bool) -> Build:
-        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._ledger)
+    def _run(
+        self,
+        tops: list[Any],
+        needed: set[Any],
+        cut: Callable[[], bool],
+        settled: Callable[[], bool],
+        by_itself: bool,
+    ) -> Build:
+        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._ledger, settled)
         runner = scons.Runner(tops, self._options, pass_)
         began, started = time.time_ns(), time.perf_counter()
         before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
@@ -296,7 +315,7 @@ class Graph:
             number = runner.run()
         scons.merge_signatures()
         self._dirty_since = time.monotonic()
-        was_cut = guard.was_cut
+        was_cut = guard.was_cut or pass_.unsettled
         whole = not number and not was_cut and not pass_.errors and status.code == 0
         self._conclude(pass_, needed, before, whole)
         self._due = bool(self._look_again(pass_)) and not by_itself and not was_cut
@@ -423,11 +442,20 @@ class _Changes:
 class Pass:
     """What one run of the Taskmaster did. Its methods are called from SCons's threads."""
 
-    def __init__(self, explain: bool, asked: set[Any], making: Callable[[Any], None], ledger: Ledger) -> None:
+    def __init__(
+        self,
+        explain: bool,
+        asked: set[Any],
+        making: Callable[[Any], None],
+        ledger: Ledger,
+        settled: Callable[[], bool],
+    ) -> None:
         self.explain = explain
         self.asked = asked
         """Nodes that the user asked for: it is an error if they are not there and nothing makes them."""
         self.stopped = False
+        self.unsettled = False
+        """It was stopped before it began: the changes have not settled."""
         self.steps: list[Step] = []
         self.errors: list[HotReloadError] = []
         self.begun: set[Any] = set()
@@ -440,6 +468,13 @@ class Pass:
         self._failed: set[Any] = set()
         self._making = making
         self._ledger = ledger
+        self._settled = settled
+
+    def may_begin(self) -> bool:
+        """Whether targets may be made now; may wait."""
+        if not self.stopped and not self.begun and not self._settled():
+            self.stopped = self.unsettled = True
+        return not self.stopped
 
     def stop(self) -> None:
         self.stopped = True

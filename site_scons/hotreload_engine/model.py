@@ -53,6 +53,8 @@ class ChangeSet:
     """Events were lost (queue overflow, a watch that failed): every known input is suspect."""
     note: str = ""
     """Why the set came later or larger than usual, in words for the user; "" for the usual case."""
+    settled_at: float = 0.0
+    """When it counts as settled if nothing more comes: until then, what it leads to may be prepared only. 0: it is."""
 
 
 # --- graph.py -----------------------------------------------------------------------------------------------

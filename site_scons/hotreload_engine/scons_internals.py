@@ -300,6 +300,7 @@ class Pass(Protocol):
     stopped: bool
     asked: set[Any]
 
+    def may_begin(self) -> bool: ...
     def prepare(self, targets: list[Any]) -> None: ...
     def begin(self, targets: list[Any]) -> float: ...
     def end(self, targets: list[Any], began: float, why: str) -> None: ...
@@ -366,6 +367,8 @@ def _task_class(options: Any, pass_: Pass) -> type:
 
         def prepare(self) -> None:
             if self.targets[0].get_state() == SCons.Node.executing:
+                if not pass_.may_begin():
+                    raise SCons.Errors.BuildError(self.targets[0], "the inputs changed")
                 pass_.prepare(self.targets)
             SCons.Taskmaster.OutOfDateTask.prepare(self)
 

@@ -10,8 +10,8 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from . import elf
@@ -94,7 +94,7 @@ class Session:
 
     def _turn(self) -> None:
         """Wait for one thing to happen and see to it."""
-        changes = self._watcher.next(self._patience())
+        changes = self._watcher.next(self._patience(), early=True)
         for delivery in self._deliveries:
             delivery.pending_answers()
         self._see_to_processes()
@@ -119,7 +119,7 @@ class Session:
         if inputs or changes.everything:
             self._emit.iteration += 1
             known = self._graph.inputs() if changes.everything else frozenset()
-            self._pass(ChangeSet(inputs | known, changes.first_at, changes.last_at, changes.everything, changes.note))
+            self._pass(replace(changes, files=inputs | known))
 
     def _patience(self) -> float | None:
         """Seconds to wait for a change until something else is to be done; None when nothing is."""
@@ -162,11 +162,19 @@ class Session:
     def _pass(self, changes: ChangeSet, quietly: bool = False) -> None:
         """``quietly``: say nothing if nothing is to be built."""
         began, cause_at = time.time(), time.monotonic()
-        if not quietly:
-            self._emit("change", files=sorted(changes.files), note=changes.note)
+
+        def announce() -> None:
+            if not quietly:
+                self._emit("change", files=sorted(changes.files), note=changes.note)
+
+        settled = _Settled(self._inputs_changed, changes, announce)
         files = changes.files | (self._cut.files if self._cut else frozenset())
         self._cut = None
-        build = self._graph.update(files, self._inputs_changed)
+        build = self._graph.update(files, self._inputs_changed, settled)
+        if not settled():
+            self._watcher.put_back(changes)
+            self._cut = ChangeSet(files, changes.first_at, changes.last_at)
+            return
         while build.restart:
             self._restart(build.restart)
             build = self._graph.update(files, self._inputs_changed)  # what else was saved, by what was read before
@@ -324,6 +332,26 @@ class Session:
             directories=len(self._graph.directories()),
             edit=os.path.relpath(sources[0], self._settings.directory) if sources and not again else "",
         )
+
+
+class _Settled:
+    """Waits, when first called, until changes count as settled; whether they are. Then they are announced."""
+
+    def __init__(self, pending: Callable[[], bool], changes: ChangeSet, announce: Callable[[], None]) -> None:
+        self._pending = pending
+        self._changes = changes
+        self._announce = announce
+        self._answer: bool | None = None
+
+    def __call__(self) -> bool:
+        if self._answer is None:
+            self._answer = True
+            if self._changes.settled_at:
+                time.sleep(max(0.0, self._changes.settled_at - time.monotonic()))
+                self._answer = not self._pending()
+            if self._answer:
+                self._announce()
+        return self._answer
 
 
 class _Ended(BaseException):

@@ -23,7 +23,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .files import changed_since, signature
@@ -98,6 +98,12 @@ def due(sightings: Mapping[str, Sighting], git_locked: bool, quiet: float = 0.0,
         # A rename is a name that comes and a name that goes: delivered together, or the first would not compile.
         when = max(when, silence if one else min(silence, first + max(LONGEST, quiet)))
     return when
+
+
+def may_prepare(sightings: Mapping[str, Sighting], lost: Sighting | None) -> bool:
+    """Whether it is the usual case, one file's complete content, in which nothing more is to be expected."""
+    content = all(sighting.kind == "content" for sighting in sightings.values())
+    return content and not lost and sum(not sighting.alias for sighting in sightings.values()) == 1
 
 
 # --- the watcher ----------------------------------------------------------------------------------------------
@@ -226,8 +232,12 @@ class Watcher:
 
     # --- what changed ------------------------------------------------------------------------------------------
 
-    def next(self, timeout: float | None) -> ChangeSet | None:
-        """Wait for a settled set; None after ``timeout`` seconds (None: no limit) or after ``wake``."""
+    def next(self, timeout: float | None, early: bool = False) -> ChangeSet | None:
+        """Wait for a settled set; None after ``timeout`` seconds (None: no limit) or after ``wake``.
+
+        ``early``: a single file is delivered at once, with the time at which it will be settled. Who finds something
+        ``pending`` then gives it back with ``put_back``.
+        """
         end = _EVER if timeout is None else time.monotonic() + timeout
         while True:
             if self._shaken or self._blind:
@@ -244,6 +254,9 @@ class Watcher:
                 # What is polled is settled when a look after that time still finds it the same.
                 if when <= now and not (polls and self._looked_at < when):
                     changes = self._deliver()
+                    break
+                if early and not polls and not locked and anything and may_prepare(self._sightings, self._lost):
+                    changes = replace(self._deliver(), settled_at=when)
                     break
                 if self._woken or now >= end:
                     self._woken = False
@@ -271,6 +284,14 @@ class Watcher:
             self._look_around()
         with self._changed:
             return self._lost is not None or any(map(counts, self._sightings))
+
+    def put_back(self, changes: ChangeSet) -> None:
+        """What was delivered early has not settled: it comes again, with what came meanwhile."""
+        with self._changed:
+            for name in changes.files:
+                now = self._sightings.get(name)
+                before = Sighting(changes.first_at, changes.last_at, "content")
+                self._sightings[name] = sight(before, now.last_at, now.kind, now.alias) if now else before
 
     def wake(self) -> None:
         """Make ``next`` return. Any thread."""

@@ -87,7 +87,7 @@ def _serve(graph: Graph, address: str) -> None:
                     graph.explain = order.get("explain", False)
                     asked, heard = order["files"], []
                     heard = _heard(graph, asked) if order.get("filter", True) else asked
-                    answer(graph.update(heard, _cut(order)), heard=heard)
+                    answer(graph.update(heard, _cut(order), lambda order=order: order.get("settled", True)), heard=heard)
                 elif order["do"] == "sync":
                     try:
                         graph.sync()
