@@ -85,6 +85,7 @@ class Session:
         self._graph.explain = self._settings.explain
         build = self._graph.start()
         gc.freeze()  # the graph stays: the collector need not walk it again and again
+        gc.set_threshold(20_000, 50, 10)
         self._watch()
         self._after(build, Cause(build), first=True)
         # Edits between the reading of an input and the start of its watch had no event.

@@ -13,6 +13,7 @@ package ``hotreload_engine`` beside ``site_tools``.
 
 import contextlib
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -185,6 +186,9 @@ class _Project:
         return SCons.Script.Main.hotreload_project
 
     def __init__(self):
+        if "watch" in map(str, SCons.Script.COMMAND_LINE_TARGETS):
+            # The graph is millions of objects that stay; by default the collector walks them for a quarter of the time.
+            gc.set_threshold(20_000, 50, 1000)
         self.carried = relaunch.carried()
         self._plugins = {}  # library node → host nodes
         self._options = {}
