@@ -1,0 +1,144 @@
+"""examples/garden, as it is in this repository: its walk of edits, played while it runs under a real ``scons watch``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from harness import ROOT, HostProcess, Project, Watch, need, project, until
+
+EXAMPLE = ROOT / "examples" / "garden"
+BUILT = shutil.ignore_patterns("__pycache__", "build", "*.o", "*.os", ".*")
+
+
+class Garden(NamedTuple):
+    """What one line of the program says."""
+
+    tick: int
+    drawn: int
+    people: dict[str, str]
+    """Name → kind and gait, in words."""
+    eaten: dict[str, int]
+    """Name → flowers."""
+    total: int
+    """A static of another file counts them too."""
+    motto: str
+
+    @classmethod
+    def read(cls, line: str) -> Garden:
+        found = re.fullmatch(r"tick (\d+), drawn (\d+): (.*); (\d+) eaten; (.*)", line)
+        assert found, f"not a line of the garden: {line!r}"
+        words = [one.rsplit(" ", 1) for one in found[3].split(", ")]
+        names = [(what.split(" the ", 1), int(count)) for what, count in words]
+        return cls(
+            int(found[1]), int(found[2]), {name: what for (name, what), _ in names},
+            {name: count for (name, _), count in names}, int(found[4]), found[5],
+        )  # fmt: skip
+
+
+PEOPLE = {
+    "Ada": "snail crawls", "Ben": "beetle marches", "Cleo": "bird flutters", "Dora": "snail crawls",
+    "Emil": "beetle marches",
+}  # fmt: skip
+
+WALK = {
+    "1-field-added": "state: 6 kept, 1 moved, 1 new (sky.rain = 2) · statics: 5 kept",
+    "2-field-moved": "state: 8 moved · statics: 5 kept",
+    "3-field-widened": "state: 8 kept, 1 widened (creatures[].meals: short → int) · statics: 5 kept",
+    "4-kind-in-front": "state: 8 kept, 1 re-mapped (creatures[].kind: SNAIL, BEETLE, BIRD) · statics: 5 kept",
+    "5-struct-nested": "state: 4 kept, 4 moved, 1 new (creatures[].looks) · statics: 5 kept",
+    "6-field-renamed": "state: 8 kept, 1 renamed (creatures[].meals → eaten) · statics: 5 kept",
+    "7-array-grown": "state: 4 kept, 4 moved, 1 grown (creatures: 6 → 9) · statics: 5 kept",
+    "8-initialiser-edited": "state: 8 kept · statics: 4 kept, 1 anew (pace = 5: its initialiser was edited)",
+}
+"""Patch in the example's directory walk/ → what the reload says of the state (gcc's short is called "short int")."""
+
+
+class Walk:
+    """The example in a project of its own, watched and running."""
+
+    def __init__(self, made: Project, compiler: str) -> None:
+        self.made = made
+        self._git("init", "-q")
+        made.edit("SConstruct", "CCFLAGS=", f'CC="{compiler}", CCFLAGS=')
+        self._git("add", "-A")
+        self.watch: Watch = made.watch()
+        self.host: HostProcess = made.host("build/main", "10")
+        self.watch.wait("host", lambda e: e["pid"] == self.host.pid)
+        self.now = self.look()
+
+    def look(self) -> Garden:
+        """The next whole line that the program prints; nothing of what it says may be lost from one to the next."""
+        start = len(self.host.output)
+
+        def whole() -> list[str]:
+            assert self.host.alive, f"the garden ended: {self.host.process.returncode}\n{self.host.output[-2000:]}"
+            return self.host.output[start:].split("\n")[1:-1]  # the first may have begun earlier
+
+        now = Garden.read(until(whole, "the garden printing a line")[0])
+        assert now.people.items() >= PEOPLE.items()
+        assert sum(now.eaten.values()) == now.total, "the state and a static count the same flowers"
+        assert now.tick == now.drawn, "the state and a static count the same ticks"
+        assert now.motto == "slow and steady"
+        return now
+
+    def patch(self, name: str, *options: str) -> None:
+        """As a checkout does: .git/index.lock is there until all files of the step are."""
+        self._git("apply", "--index", *options, f"walk/{name}.patch")
+
+    def reloaded(self, generation: int) -> str:
+        """What the next good reload says of the state; it is this generation, and the garden goes on from where it was."""
+        event = self.watch.reloaded(host=self.host.pid, generation=generation)
+        self.goes_on()
+        return str(event["state"]).replace("short int", "short")
+
+    def goes_on(self) -> None:
+        before, self.now = self.now, self.look()
+        assert self.now.tick > before.tick and self.now.total >= before.total
+        assert all(self.now.eaten[name] >= count for name, count in before.eaten.items())
+
+    def _git(self, *arguments: str) -> None:
+        subprocess.run([need("git"), *arguments], cwd=self.made.root, check=True)
+
+
+@pytest.fixture
+def walk(tmp_path: Path, compiler: str) -> Iterator[Walk]:
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "site_scons", tree / "site_scons", ignore=BUILT)
+    (tree / "src").mkdir()
+    shutil.copy(ROOT / "src" / "hotreload.h", tree / "src")
+    shutil.copytree(EXAMPLE, tree / "examples" / "garden", ignore=BUILT)
+    with project(tree / "examples" / "garden", site=False) as made:
+        yield Walk(made, compiler)
+
+
+def test_the_walk(walk: Walk) -> None:
+    """Edits of types, names and statics, then back by one: one process, all creatures there, every count goes on."""
+    assert walk.now.people == PEOPLE
+    said = {}
+    for number, name in enumerate(WALK, 2):
+        walk.patch(name)
+        said[name] = walk.reloaded(number)
+        assert walk.now.people == PEOPLE
+    assert said == WALK
+
+    back = walk.made.scons("reload", "--hot-undo", "-Q")
+    assert f"reloaded garden #{number + 1} in pid {walk.host.pid}" in back
+    assert "  state: 8 kept · statics: 4 kept, 1 anew (pace = 3: its initialiser was edited)" in back.splitlines()
+    walk.goes_on()
+    assert walk.now.people == PEOPLE
+    walk.made.edit("world.c", "pace = 5", "pace = 7")
+    assert "1 anew (pace = 7: its initialiser was edited)" in walk.reloaded(number + 2), (
+        "forward again, with a new save"
+    )
+
+    assert walk.watch.stop() == 130
+    walk.host.process.send_signal(signal.SIGTERM)
+    assert walk.host.process.wait(20) == 0
