@@ -87,8 +87,9 @@
    OWNERSHIP
      The state belongs to the runtime: zeros, then the default of the first generation's HR_STATE_INIT, at an address
      that never changes from hr_open to hr_close. `text` of a result is valid until the next hr_ call on that host. The
-     table is yours, filled at the safe point. Generations N and N-1 stay mapped, N-2 is closed, unless the builder saw
-     that something may point into it for ever (a thread, a signal handler). hr_close frees the state and leaves the code mapped, since pointers to it may be about.
+     table is yours, filled at the safe point. Generations N and N-1 stay mapped, N-2 is closed, unless something may
+     point into it for ever (a thread, a signal handler, a string literal in the state). hr_close frees the state and
+     leaves the code mapped, since pointers to it may be about.
 
    RESULTS
      HR_RUNNING   the newest generation runs. A text of its own ("cannot register ...") says that no builder sees this
@@ -101,7 +102,9 @@
        dlopen: ... undefined symbol     define it, or link its library into plugin or host
        ... is cut off, has N bytes, is not an ELF file, for another machine, not a shared library
                                         the file is not what a linker for this machine makes: build again
-       the state's size changed         put the field back, or restart the host
+       state.PATH ..., the state's size changed
+                                        it cannot be carried over: put it back as it was, or restart the host
+       no plan leads from ...           run scons reload, which makes one
        ... built together with it, is refused
                                         the other plugin's reason follows: mend that one
        the host was compiled with ...   host and plugin have different headers: build the host again
@@ -120,7 +123,8 @@
      again. The library stays mapped, and is not unloaded, since it may have left anything anywhere.
      Afterwards, at the next safe point, the table gets the plain pointers: nothing of it remains, signal handlers and
      signal stack are yours again. Until then the table holds other pointers than dlsym gives; they stay valid.
-     What is put back is the state alone. What the crashed call did elsewhere stays done: files, the host's memory,
+     What is put back is the state; the old code has statics of its own, as they were. What the crashed call did elsewhere
+     stays done: files, the host's memory,
      blocks that it allocated (lost), locks of its own that it took. The 128 bytes above the call's return address
      (arguments on the stack, then your own variables) are as at the call; the upper halves of 256-bit arguments are not.
      Only calls through the table by the thread that did the hr_poll are guarded, the outermost one of them. A call that
@@ -142,12 +146,28 @@
      in programs built with Address-, Thread- or MemorySanitizer; with a shadow stack; where process_vm_readv or
      executable memory is forbidden.
 
+   STATE AND STATICS
+     When the type of the state changes, its fields go over by name: kept, moved, nested, arrays grown or cut, numbers
+     converted (clamped where they do not fit), enumerators by their names, bit-fields, texts cut with their NUL. A new
+     field begins as in HR_STATE_INIT, or zero. The plugin's globals and statics, those of functions too, keep their
+     values the same way; one whose initialiser was edited takes the new value. What became of what is told by the
+     builder, which made the plan from the debug information (compile the plugin with -g).
+         HR_RENAMED(plug_state, health, hp)       at file level: the field (or enumerator) hp was called health
+         HR_FRESH static int frames;              begins anew with every generation
+     Pointers: within the state, to functions, globals and statics of the plugin they are put right. What a pointer to a
+     string literal points to stays mapped. What is refused, with the path (state.world->chunks): a pointer to memory of
+     your own whose type has changed its layout, to something that the new code does not have, a changed member of a
+     union, and C++ objects with virtual functions, destructors or references; such statics begin anew, and are named.
+     Without debug information a state of the same size goes over as it is, and statics begin anew.
+     Pass the state on to the plugin; a host that reads its fields has the layout that it was compiled with.
+     Pointers to the plugin's statics that are kept elsewhere (in malloc'ed memory, in the host) are not put right.
+
    FORK, EXEC
      A forked child keeps the code it has and does not reload. After an exec the process is no host; its record's lock
      is gone, so nobody signals it. Do not fork in the middle of a reload and call dlopen in the child: use exec.
 
    LIMITS
-     Linux, gcc or clang, ELF. A generation whose state has another size is refused. No thread may be left in code of
+     Linux, gcc or clang, ELF. No thread may be left in code of
      generation N-2 and nothing may point into it. Where the plugin's own imports tell that something may (it starts
      threads, sets signal handlers, makes pthread keys, ...) the builder marks it, and its generations stay mapped, one
      more a reload; what other libraries keep of it (a callback registered with them) is yours to take back. The same
@@ -1176,9 +1196,6 @@ static void hr__mark(hr_host *host, hr__generation *generation)
     if (generation->crash.unwritten) unlink(temporary);
 }
 
-/* The hook for what else is to be as it was at the swap; runs in the handler: async-signal-safe. */
-static void hr__rollback_extra(hr_host *host) { (void)host; }
-
 #if HR__GATE
 
 enum { HR__CALLS = 8, HR__STUB = 32, HR__STACKED = 128, HR__SIGNAL_STACK = 65536 };
@@ -1578,7 +1595,6 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     crashed->crash.cause = cause;
     hr__store(crashed->crash.fate, (const char *)"rolled-back");
     memcpy(host->state, guard->snapshot, guard->size);
-    hr__rollback_extra(host);
     for (index = 0; index < host->count; index++) {
         hr__store(guard->stubs[index].target, old->functions[index]);
         hr__store(((void **)host->desc.functions)[index], old->functions[index]);
@@ -2176,7 +2192,6 @@ static void hr__put_guard(const hr_host *host, char *record) { hr__put_line(reco
 static const char *hr__guard_make(hr_host *host)
 {
     (void)host;
-    (void)hr__rollback_extra;
     return "this machine is not x86-64";
 }
 static void hr__guard_snapshot(hr_host *host) { (void)host; }
