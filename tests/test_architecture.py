@@ -22,7 +22,7 @@ IMPORTS: dict[str, set[str]] = {
     "files": set(),
     "ledger": set(),
     "watch": {"model", "files"},
-    "audit": {"model"},
+    "audit": {"model", "files"},
     "commands": {"model"},
     "scons_internals": {"model", "files"},
     "index": {"scons_internals"},

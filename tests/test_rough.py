@@ -83,6 +83,20 @@ def becomes(made: Project, watch: Watch, number: int, name: str = "one") -> None
 # --- ended in the middle ------------------------------------------------------------------------------------------
 
 
+def test_a_session_that_is_killed_in_its_first_build(made: Project) -> None:
+    """The same holds for the build with which a session begins, though that is SCons's own."""
+    lay(made)
+    made.scons("-Q")
+    source(made, "one", 2)
+    with held(made, "ld"):
+        watch = made.watch(ready=False)
+        begun(made, "ld")
+        watch.kill()
+        source(made, "one", 1)
+    assert "of its targets" in made.scons("-Q")
+    assert runs(made) == 1
+
+
 @both_scons
 def test_a_killed_session_leaves_no_stale_target(made: Project) -> None:
     """kill -9 between a new object and its signature, the source put back: a fresh scons does not trust the object."""
@@ -206,6 +220,8 @@ def test_signatures_that_cannot_be_written(made: Project) -> None:
     source(made, "one", 3)
     watch.wait("build", lambda e: "one" in e["targets"])
     until(lambda: tried.stat().st_mtime_ns != first, "another try")
+    source(made, "one", 4)
+    watch.wait("build", lambda e: "one" in e["targets"])
     assert watch.stop() == 130
     assert len([e for e in watch.events if e["event"] == "error"]) == 2, "once, and once at the end"
     assert "Traceback" not in watch.output
@@ -330,6 +346,59 @@ def test_a_command_that_changes_by_itself(made: Project) -> None:
     made.write("text", "text\n")
     until(lambda: "up to date" in made.scons("-Q", "-n"), f"nothing is left to do\n{watch.output}")
     assert made.path("made").read_text() == "text\ntwo\n"
+
+
+@pytest.mark.parametrize("name", ["SConstruct", "more/SConscript", "number"])
+def test_what_changes_while_the_sconscripts_are_read(made: Project, name: str) -> None:
+    """A file is edited after it was read, before anybody watches it: it is read again."""
+    made.write("SConstruct", "import os, time\n"
+               "env = Environment(tools=['default', 'hotreload'], A='a', B='b')\nenv['N'] = open('number').read()\n"
+               "SConscript('more/SConscript', exports='env')\n"
+               "env.Command('made', [], 'echo $A $B $N > $TARGET')\n"
+               "open('has read', 'w').close()\n"
+               "while os.path.exists('hold'): time.sleep(0.01)\n")  # fmt: skip
+    made.write("more/SConscript", "Import('env')\nenv.Append(B='c')\n")
+    made.write("number", "1")
+    made.path("hold").touch()
+    made.watch(ready=False)
+    until(made.path("has read").exists, "all is read")
+    if name == "number":
+        made.write("number", "2")
+    else:
+        made.edit(name, "A='a'" if name == "SConstruct" else "B='c'", "A='z'" if name == "SConstruct" else "B='z'")
+    made.path("hold").unlink()
+    wanted = {"SConstruct": "z bc 1\n", "number": "a bc 2\n", "more/SConscript": "a bz 1\n"}[name]
+    until(lambda: made.path("made").exists() and made.path("made").read_text() == wanted, wanted)
+
+
+def test_what_was_imported_before_the_tool(made: Project) -> None:
+    """A module that the SConstruct imports first, and site_init.py, are inputs like the SConscripts."""
+    made.write("SConstruct", "import helper\nenv = Environment(tools=['default', 'hotreload'])\n"
+               "env.Command('made', [], f'echo {helper.WORD} {other} > $TARGET')\n")  # fmt: skip
+    made.write("helper.py", "WORD = 'one'\n")
+    made.write("site_scons/site_init.py", "other = 'two'\n")
+    made.watch()
+    for name, old, new, text in (
+        ("helper.py", "one", "three", "three two"),
+        ("site_scons/site_init.py", "two", "four", "three four"),
+    ):
+        made.edit(name, old, new)
+        until(lambda text=text: made.path("made").exists() and made.path("made").read_text() == text + "\n", text)
+
+
+def test_a_project_that_changes_what_it_reads(made: Project) -> None:
+    """A counter that every scons reads and writes, by itself and by a command, is no reason to begin again and again."""
+    made.write("SConstruct", "import os\nenv = Environment(tools=['default', 'hotreload'])\n"
+               "number = int(open('number').read())\nopen('number', 'w').write(str(number + 1))\n"
+               "other = int(open('other').read())\nos.system(f'echo {other + 1} > other')\n"
+               "env.Command('made', 'text', 'cat $SOURCE > $TARGET')\n")  # fmt: skip
+    for name in ("number", "other", "text"):
+        made.write(name, "1")
+    watch = made.watch()
+    watch.wait("ready")
+    made.write("text", "2")
+    watch.wait("build", lambda e: e["targets"] == ["made"])
+    assert int(made.path("number").read_text()) <= 4, watch.output
 
 
 def test_a_target_that_its_command_does_not_make(made: Project) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import SCons.Node.FS
 
+from .files import changed_since
+
 
 def _places(*directories: str) -> tuple[str, ...]:
     """Beginnings of paths below these directories, as they are named and as they really are: a .venv may be a link."""
@@ -33,11 +35,18 @@ class Reads:
 
     def __init__(self) -> None:
         self._active = True
-        self._opened: set[str] = set()
+        self._opened: dict[str, str] = {}
+        """File → its content when it was first opened for reading."""
+        self._written: set[str] = set()
         self._listed: set[str] = set()
         self._globs: set[str] = set()
         self._contents: dict[str, str] = {}
         self._names: dict[str, frozenset[str]] = {}
+        self.outdated: frozenset[str] = frozenset()
+        """Files that somebody else changed after they were read, before ``stop``."""
+        for module in [*sys.modules.values()]:  # imported before we were there: site_init.py, what the SConstruct needs
+            if isinstance(path := getattr(module, "__file__", None), str):
+                self._note_open(path, "r")
         sys.addaudithook(self._hook)  # hooks cannot be taken away: it does nothing once stopped
         self._scons_glob = SCons.Node.FS.FS.Glob
         recorder = self
@@ -49,14 +58,21 @@ class Reads:
 
         SCons.Node.FS.FS.Glob = glob
 
-    def stop(self, scripts: tuple[str, ...] = ()) -> None:
-        """The phase is over. ``scripts``: files that were read before the recorder was there (the SConstruct)."""
+    def stop(self, scripts: tuple[str, ...] = (), since: float | None = None) -> None:
+        """The phase is over. ``scripts``: files that were read before the recorder was there (the SConstruct), but not
+        before ``since`` (Unix seconds). None: what lies there now is to be believed, though somebody changed it."""
         if not self._active:
             return
         self._active = False
         SCons.Node.FS.FS.Glob = self._scons_glob
-        self._opened.update(scripts)
-        self._contents = {path: content for path in self._opened if (content := _content(path))}
+        read = self._opened
+        if since is not None:
+            read.update((path, "another") for path in scripts if changed_since(path, since, 0.0))
+        self._contents = {path: content for path in {*read, *scripts} if (content := _content(path))}
+        if since is not None:
+            found = {path for path, content in read.items() if content and content != self._contents.get(path)}
+            self.outdated = frozenset(found - self._written)
+            self._contents.update((path, read[path]) for path in self.outdated)
         directories = self._listed | {os.path.dirname(pattern) for pattern in self._globs}
         self._names = {directory: self._matching(directory) for directory in directories if "*" not in directory}
 
@@ -88,26 +104,32 @@ class Reads:
     # --- recording -----------------------------------------------------------------------------------------------
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self._active or event not in ("open", "os.listdir", "os.scandir"):
+        if not self._active or event not in ("open", "os.rename", "os.listdir", "os.scandir"):
             return
         try:
             if event == "open":
                 self._note_open(*arguments[:2])
+            elif event == "os.rename":
+                self._written.add(os.path.abspath(os.fsdecode(arguments[1])))
             elif not _caller_is_scons():
                 self._note_listing(arguments[0])
         except Exception:  # an audit hook that raises would break the caller's open
             return
 
     def _note_open(self, path: Any, mode: Any) -> None:
-        if isinstance(path, int) or (isinstance(mode, str) and any(letter in mode for letter in "wax+")):
+        if isinstance(path, int):
             return
         place = os.path.abspath(os.fsdecode(path))
+        if isinstance(mode, str) and any(letter in mode for letter in "wax+"):
+            self._written.add(place)
+            return
         if place.endswith(".pyc") and os.path.basename(os.path.dirname(place)) == "__pycache__":
             stem = os.path.basename(place).split(".")[0]
             place = os.path.join(os.path.dirname(os.path.dirname(place)), stem + ".py")
         name = os.path.basename(place)
-        if not place.startswith(_NOT_INPUTS) and not name.startswith(_SCONS_FILES):
-            self._opened.add(place)
+        if place not in self._opened and not place.startswith(_NOT_INPUTS) and not name.startswith(_SCONS_FILES):
+            self._opened[place] = ""  # what reading it opens is not new
+            self._opened[place] = _content(place)
 
     def _note_listing(self, path: Any) -> None:
         if isinstance(path, int):

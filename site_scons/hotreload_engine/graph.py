@@ -99,8 +99,9 @@ class Graph:
     def start(self) -> Build:
         """The full build, by SCons itself, its output straight to the terminal."""
         began, started = time.time_ns(), time.perf_counter()
-        with scons.exit_status() as status:
-            nodes = self._build_targets() or []
+        with scons.exit_status() as status, scons.noting_builds(self._note_begun):
+            nodes = self._build_targets() or []  # writes signatures too, at its end
+        self._ledger.clear()
         if status.interrupted:
             raise KeyboardInterrupt
         ok = bool(nodes) and status.code == 0
@@ -134,6 +135,9 @@ class Graph:
         for node in self._places.all():
             if not self._index.is_known(node):
                 scons.forget_memory(node)
+        if self._reads and self._reads.outdated:
+            self._suspects |= self._reads.outdated
+            self._due = True
         scons.signatures_as_they_are()
         self._last_pass = (began, time.time_ns())
 
@@ -307,7 +311,7 @@ class Graph:
         settled: Callable[[], bool],
         by_itself: bool,
     ) -> Build:
-        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._ledger, settled)
+        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._note_begun, settled)
         runner = scons.Runner(tops, self._options, pass_)
         began, started = time.time_ns(), time.perf_counter()
         before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
@@ -384,6 +388,10 @@ class Graph:
                 self._unfinished.add(node)
                 self._dirty_since = time.monotonic()
 
+    def _note_begun(self, targets: list[Any]) -> None:
+        """These are about to be built (SCons's threads)."""
+        self._ledger.note(target.get_abspath() for target in targets if scons.is_file(target))
+
     def _note_making(self, node: Any) -> None:
         """A file is about to be written by the build (SCons's threads)."""
         path = node.get_abspath()
@@ -447,7 +455,7 @@ class Pass:
         explain: bool,
         asked: set[Any],
         making: Callable[[Any], None],
-        ledger: Ledger,
+        begun: Callable[[list[Any]], None],
         settled: Callable[[], bool],
     ) -> None:
         self.explain = explain
@@ -467,7 +475,7 @@ class Pass:
         self._running: set[Any] = set()
         self._failed: set[Any] = set()
         self._making = making
-        self._ledger = ledger
+        self._note_begun = begun
         self._settled = settled
 
     def may_begin(self) -> bool:
@@ -481,7 +489,7 @@ class Pass:
 
     def prepare(self, targets: list[Any]) -> None:
         """SCons is about to take the old files away."""
-        self._ledger.note(target.get_abspath() for target in targets if scons.is_file(target))
+        self._note_begun(targets)
         for target in targets:
             for node in [target, *(target.side_effects or ())]:
                 if scons.is_file(node):

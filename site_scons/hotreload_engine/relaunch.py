@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -18,6 +19,9 @@ TRIAL = "HOTRELOAD_TRIAL"
 """Environment variable: read the SConscripts, build nothing, exit 0."""
 CARRIED = "HOTRELOAD_CARRIED"
 """Environment variable: what the session before the re-exec hands on, as JSON."""
+
+_START = 0.05
+"""Seconds that Python and SCons take before they read anything, at the very least."""
 
 
 class Relaunch:
@@ -45,7 +49,7 @@ class Relaunch:
         os.chdir(self._directory)
         sys.stdout.flush()
         sys.stderr.flush()
-        os.environ[CARRIED] = json.dumps(carried)
+        os.environ[CARRIED] = json.dumps({**carried, "at": time.time()})
         os.execv(sys.executable, _command())
 
 
@@ -57,6 +61,21 @@ def carried() -> dict[str, Any]:
     """What the session before handed on; taken out of the environment, so that no SConscript sees it."""
     text = os.environ.pop(CARRIED, "")
     return dict(json.loads(text)) if text else {}
+
+
+def began(carried: Mapping[str, Any]) -> float | None:
+    """When this process began to read SConscripts at the earliest (Unix seconds).
+
+    None when it does so again because they changed while they were read: once is enough, for the project itself may be
+    what changes them.
+    """
+    if carried.get("reread"):
+        return None
+    if "at" in carried:
+        return float(carried["at"]) + _START
+    with open("/proc/self/stat", "rb") as file:  # proc(5): field 22, in ticks since boot
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK") + _START
 
 
 def _command() -> list[str]:

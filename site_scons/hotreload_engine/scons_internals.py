@@ -281,6 +281,24 @@ def exit_status() -> Iterator[_Status]:
         del SCons.Script.Main._BuildFailures[:]
 
 
+@contextlib.contextmanager
+def noting_builds(note: Callable[[list[Any]], None]) -> Iterator[None]:
+    """What SCons's own build is about to build is noted, from SCons's threads."""
+    task = SCons.Script.Main.BuildTask
+    prepare = task.prepare
+
+    def noted(self: Any) -> None:
+        if self.targets[0].get_state() == SCons.Node.executing:
+            note(self.targets)
+        prepare(self)
+
+    task.prepare = noted
+    try:
+        yield
+    finally:
+        task.prepare = prepare
+
+
 def keep_executors() -> None:
     SCons.Node.interactive = True  # or executors are dropped once a target is built
 

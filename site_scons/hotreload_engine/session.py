@@ -177,7 +177,7 @@ class Session:
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
             return
         while build.restart:
-            self._restart(build.restart)
+            self._restart(build.restart, by_itself=not files)
             build = self._graph.update(files, self._inputs_changed)  # what else was saved, by what was read before
         if build.cut or self._inputs_changed():
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
@@ -236,8 +236,8 @@ class Session:
         library = delivery.plugin.library
         return self._delivered.get(library, ()) != signature(library) and self._graph.is_current(library)
 
-    def _restart(self, reason: str) -> None:
-        """Returns only when the SConscripts cannot be read now."""
+    def _restart(self, reason: str, by_itself: bool) -> None:
+        """Returns only when the SConscripts cannot be read now. ``by_itself``: no event told of what changed."""
         ok, output = self._relaunch.trial()
         if not ok:
             self._bad = True
@@ -255,7 +255,12 @@ class Session:
         self._graph.close()
         self._watcher.close()
         self._relaunch.again(
-            {"iteration": self._emit.iteration, "bad": self._bad, "host": self._runner.pid if self._runner else 0}
+            {
+                "iteration": self._emit.iteration,
+                "bad": self._bad,
+                "host": self._runner.pid if self._runner else 0,
+                "reread": by_itself,
+            }
         )
 
     # --- hosts -----------------------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ class _Project:
     # --- in place of SCons's _build_targets --------------------------------------------------------------------
 
     def _build(self, fs, options, targets, target_top):
-        self._reads.stop(_sconstructs(fs, options))
+        self._reads.stop(_sconstructs(fs, options), relaunch.began(self.carried))
         if relaunch.is_trial():
             return [fs.Dir("#")]  # read without an error: that is all that was asked
         ours = [name for name in _TARGETS if name in map(str, SCons.Script.BUILD_TARGETS) and self._is_ours(name, fs)]
@@ -366,7 +366,7 @@ def _without(names):
 
 
 def _sconstructs(fs, options):
-    """The top-level files, which were being read before this tool was there to see it."""
+    """The top-level files, which were read before this tool was there to see it, and the project's site_init.py."""
     names = options.file or [
         "SConstruct",
         "Sconstruct",
@@ -376,7 +376,9 @@ def _sconstructs(fs, options):
         "sconstruct.py",
     ]
     paths = [os.path.join(fs.SConstruct_dir.get_abspath(), name) for name in names]
-    return tuple(path for path in paths if os.path.exists(path))[: len(options.file or [None])]
+    found = [path for path in paths if os.path.exists(path)][: len(options.file or [None])]
+    site = os.path.join(fs.SConstruct_dir.get_abspath(), options.site_dir or "site_scons", "site_init.py")
+    return (*found, *([site] if os.path.exists(site) else []))
 
 
 def _sources(library):
