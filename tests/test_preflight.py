@@ -285,6 +285,48 @@ def test_own_calls_go_to_the_hosts_function_in_a_real_host(tmp_path: Path, kit: 
     assert host.number_and_calls()[0] == 2
 
 
+def test_a_copy_of_the_library_in_the_host_is_told(tmp_path: Path, kit: Kit, place: Path, start: Start) -> None:
+    """Preloaded here, or linked to by a program that still runs: new code's own calls go to the old copy, until bound."""
+    place.write_bytes(kit.plugin(number=1))
+    host = start(environment={"LD_PRELOAD": str(place)})
+    deliver(place, kit.plugin(number=2))
+    assert host.open().code == RUNNING
+    assert host.number_and_calls()[0] == -1, "a mix of 1 and 2"
+    image, program = elf.read(kit.plugin(number=2), str(place)), read(kit.compile("host.c"))
+    told(
+        beside(image, program, read(place)),
+        "has opened a copy of the library by itself",
+        "number_function",
+        "Bsymbolic",
+    )
+    old = build(
+        tmp_path, "old", "int number_function(void);\nint main(void) { return number_function(); }\n", str(place)
+    )
+    told(beside(image, read(old), read(place)), "from its start", "Bsymbolic")
+    bound = kit.plugin("-Wl,-Bsymbolic", number=3)
+    assert beside(elf.read(bound, str(place)), program, read(place)) == Verdict()
+    takes(host, bound)
+    assert host.number_and_calls()[0] == 3
+
+
+def test_a_soname_that_another_library_is_needed_by_is_told(tmp_path: Path, compiler: str) -> None:
+    """In a real process: who asks for that name gets the plugin, which lacks the function."""
+    soname = "-Wl,-soname,libcommon.so.1"
+    (tmp_path / "real").mkdir()
+    real = library(tmp_path / "real", "libcommon.so.1", "int common(void) { return 5; }\n", soname, compiler=compiler)
+    source = "int common(void);\nint user(void) { return common(); }\n"
+    user = library(tmp_path, "libuser.so", source, str(real), f"-Wl,-rpath,{real.parent}", compiler=compiler)
+    plug = library(tmp_path, "libplug.so", "int plug(void) { return 1; }\n", soname, compiler=compiler)
+    code = "import ctypes, sys\nfor path in sys.argv[1:]: last = ctypes.CDLL(path)\nprint(last.user())\n"
+    good = subprocess.run([sys.executable, "-c", code, real, user], capture_output=True, text=True, check=False)
+    assert good.stdout == "5\n", good.stderr
+    taken = subprocess.run([sys.executable, "-c", code, plug, user], capture_output=True, text=True, check=False)
+    assert "undefined symbol: common" in taken.stderr
+    program = read(build(tmp_path, "main", PROGRAM, compiler=compiler))
+    told(beside(read(plug), program, read(user), read(_libc())), "SONAME is libcommon.so.1", "libuser.so", "-soname")
+    assert beside(read(plug), program, read(_libc())) == Verdict()
+
+
 # --- what outlives a generation, in real hosts --------------------------------------------------------------------
 
 TICKING = """\
@@ -599,6 +641,21 @@ def test_a_hot_library_with_origin_in_its_run_path_works(made: Project) -> None:
     set_number(made, 2)
     assert "reloaded plug" in made.scons("reload")
     runs(host, 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "knows"), [("g++", True), ("c++", True), ("env g++", True), ("clang++", False)], ids=str
+)
+def test_a_hot_library_in_cpp_has_no_unique_symbols(made: Project, command: str, knows: bool) -> None:
+    """-fno-gnu-unique goes to g++ by whatever name, and not to clang++, which would not know it."""
+    need(command.split()[-1])
+    made.write("src/plug.cc", INLINE)
+    made.write(
+        "SConstruct",
+        f'env = Environment(tools=["default", "hotreload"], CXX="{command}")\nenv.HotLibrary("build/plug", ["src/plug.cc"])\n',
+    )
+    assert ("-fno-gnu-unique" in made.scons()) == knows
+    assert not read(made.path("build/libplug.so")).unique
 
 
 def test_an_existing_library_with_origin_is_refused_in_time(made: Project) -> None:

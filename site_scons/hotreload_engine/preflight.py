@@ -142,17 +142,44 @@ def interposed(image: Image, companies: Iterable[Company]) -> Iterator[Finding]:
     """Own definitions that a host has too: the loader looks there first (ld.so(8)), so own calls go there."""
     told: set[str] = set()
     for company in companies:
-        for other in company.first:
-            if base(other.path) == base(image.path) or (image.soname and other.soname == image.soname):
-                continue  # a host that is linked to it is refused as such
+        for other in company.images:
             both = sorted((image.open_calls & other.exports) - told)
+            copy = _is_copy(image, other)
+            if not both or not (copy or other in company.first):
+                continue
             told.update(both)
-            if both:
+            uses = f"the library's own uses of {'it' if len(both) == 1 else 'them'}"
+            if not copy:
+                what = f"{base(other.path)} has {listed(both)} too, and is asked first: {uses} go there, to other code"
+            elif other in company.first:
+                what = f"{base(company.where)} has a copy of the library, {other.path}, from its start: {uses} go there"
+            else:
+                what = (
+                    f"{base(company.where)} has opened a copy of the library by itself, {other.path}: with RTLD_GLOBAL "
+                    f"{uses} ({listed(both)}) go there"
+                )
+            yield Finding(what, image.path, _BIND, "warning")
+
+
+_BIND = "link with -Wl,-Bsymbolic (HotLibrary does), make them static or hidden, or name them otherwise"
+
+
+def _is_copy(image: Image, other: Image) -> bool:
+    return base(other.path) == base(image.path) or bool(image.soname and other.soname == image.soname)
+
+
+def mistaken(image: Image, companies: Iterable[Company]) -> Iterator[Finding]:
+    """A library that is needed by a name which this one has as its SONAME: who is loaded first answers to it."""
+    told: set[str] = set()
+    for company in companies:
+        for other in (image, *company.images[1:]):
+            if image.soname and image.soname not in told and image.soname in map(base, other.needed):
+                told.add(image.soname)
                 yield Finding(
-                    f"{base(other.path)} has {listed(both)} too, and is asked first: the library's own uses of "
-                    f"{'it' if len(both) == 1 else 'them'} go there, to other code",
+                    f"its SONAME is {image.soname}, by which {base(other.path)} needs a library: one of the two is "
+                    "taken for the other",
                     image.path,
-                    "link with -Wl,-Bsymbolic (HotLibrary does), make them static or hidden, or name them otherwise",
+                    "give it a SONAME of its own (-Wl,-soname,NAME), or none",
                     "warning",
                 )
 

@@ -182,7 +182,13 @@ def _stands_alone(case: _Case) -> Iterator[Finding]:
 def _fits_into_hosts(case: _Case) -> Iterator[Finding]:
     if _is_program(case.image):
         return
-    for check in (preflight.needs, preflight.sanitizers, preflight.undefined_behaviour, preflight.interposed):
+    for check in (
+        preflight.needs,
+        preflight.sanitizers,
+        preflight.undefined_behaviour,
+        preflight.interposed,
+        preflight.mistaken,
+    ):
         yield from check(case.image, case.companies)
     for look in (preflight.static_thread_storage, preflight.pages, preflight.outlives, preflight.stays):
         yield from look(case.image)
