@@ -26,12 +26,12 @@ LIMIT = 40.0
 Fields = dict[str, Any]
 
 
-def until(condition: Callable[[], Any], what: str, limit: float = LIMIT) -> Any:
-    """Wait for a true value and return it; fail with ``what`` otherwise."""
+def until(condition: Callable[[], Any], what: str | Callable[[], str], limit: float = LIMIT) -> Any:
+    """Wait for a true value and return it; fail with ``what`` otherwise, asked for only then."""
     deadline = time.monotonic() + limit
     while not (value := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {limit:.0f} s: {what}")
+            pytest.fail(f"not within {limit:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.005)
     return value
 
@@ -138,7 +138,7 @@ class HostProcess:
             assert self.process.poll() is None, f"the host ended: {self.process.returncode}\n{self.output}"
             return next((line for line in self.lines[after:] if text in line), None)
 
-        return str(until(found, f"the host printing {text!r}; it printed:\n{self.output[-2000:]}"))
+        return str(until(found, lambda: f"the host printing {text!r}; it printed:\n{self.output[-2000:]}"))
 
     @property
     def alive(self) -> bool:
@@ -195,7 +195,7 @@ class Watch:
                 pytest.fail(f"watch ended with {self.process.returncode}, no {event}:\n{self.output[-4000:]}")
             return None
 
-        result: Fields = until(found, f"event {event}; there are {self._rest()}\n{self.output[-3000:]}", limit)
+        result: Fields = until(found, lambda: f"event {event}; there are {self._rest()}\n{self.output[-3000:]}", limit)
         return result
 
     def meets(self) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from harness import ROOT, HostProcess, Project, Watch, need, project, until
+from harness import LIMIT, ROOT, HostProcess, Project, Watch, need, project, until
 
 EXAMPLE = ROOT / "examples" / "garden"
 BUILT = shutil.ignore_patterns("__pycache__", "build", "*.o", "*.os", ".*")
@@ -109,18 +114,24 @@ class Walk:
 
 
 @pytest.fixture
-def walk(tmp_path: Path, compiler: str) -> Iterator[Walk]:
+def example(tmp_path: Path) -> Iterator[Project]:
+    """The example where it lies in this repository, beside a copy of the tool."""
     tree = tmp_path / "tree"
     shutil.copytree(ROOT / "site_scons", tree / "site_scons", ignore=BUILT)
     (tree / "src").mkdir()
     shutil.copy(ROOT / "src" / "hotreload.h", tree / "src")
     shutil.copytree(EXAMPLE, tree / "examples" / "garden", ignore=BUILT)
     with project(tree / "examples" / "garden", site=False) as made:
-        yield Walk(made, compiler)
+        yield made
+
+
+@pytest.fixture
+def walk(example: Project, compiler: str) -> Walk:
+    return Walk(example, compiler)
 
 
 def test_the_walk(walk: Walk) -> None:
-    """Edits of types, names and statics, then back by one: one process, all creatures there, every count goes on."""
+    """Types, names and statics edited, a crash, its fix, an undo: one process, all creatures there, every count goes on."""
     assert walk.now.people == PEOPLE
     said = {}
     for number, name in enumerate(WALK, 2):
@@ -129,16 +140,62 @@ def test_the_walk(walk: Walk) -> None:
         assert walk.now.people == PEOPLE
     assert said == WALK
 
-    back = walk.made.scons("reload", "--hot-undo", "-Q")
-    assert f"reloaded garden #{number + 1} in pid {walk.host.pid}" in back
-    assert "  state: 8 kept · statics: 4 kept, 1 anew (pace = 3: its initialiser was edited)" in back.splitlines()
+    walk.patch("9-crash")
+    crash = walk.watch.wait("crash")
+    assert (crash["host"], crash["generation"], crash["signal"]) == (walk.host.pid, number + 1, "SIGSEGV")
+    assert crash["fate"] == "rolled-back"
+    line = walk.made.path("world.c").read_text().split("\n").index("        moth->kind = MOTH;") + 1
+    assert crash["where"] == f"world.c:{line}, garden_tick()"
     walk.goes_on()
     assert walk.now.people == PEOPLE
+
+    walk.patch("9-crash-mended")
+    assert walk.reloaded(number + 2) == "state: 8 kept · statics: 5 kept"
+    assert walk.now.people == PEOPLE | {"Fay": "moth dances"}
+
+    back = walk.made.scons("reload", "--hot-undo", "-Q").splitlines()
+    assert back[0] == f"undo garden #{number + 3} is #{number} again"
+    assert back[1].startswith(f"reloaded garden #{number + 3} in pid {walk.host.pid}")
+    walk.goes_on()
+    assert walk.now.people == PEOPLE | {"Fay": "moth dances"}, "the code that she was born by is gone, she is not"
     walk.made.edit("world.c", "pace = 5", "pace = 7")
-    assert "1 anew (pace = 7: its initialiser was edited)" in walk.reloaded(number + 2), (
-        "forward again, with a new save"
-    )
+    assert "1 anew (pace = 7: its initialiser was edited)" in walk.reloaded(number + 4)
 
     assert walk.watch.stop() == 130
+    assert "not reloaded" not in walk.watch.output, "the crash is told once"
     walk.host.process.send_signal(signal.SIGTERM)
     assert walk.host.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("release", ["release=0", "release=1"])
+def test_the_picture(example: Project, release: str) -> None:
+    """On a terminal: a picture at the top that leaves the rest to scroll, and all to scroll at the end; -Werror."""
+    example.edit("SConstruct", '"-Wextra"', '"-Wextra", "-Werror"')
+    example.scons(release)
+    terminal, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    seen = b""
+    with subprocess.Popen([example.path("build/main"), "10"], stdin=inner, stdout=inner, stderr=inner) as process:
+        os.close(inner)
+        try:
+            while b"Tick 5," not in seen:
+                seen += read_within(terminal)
+            assert b"\x1b[15;r\x1b[H" in seen, "14 lines of picture"
+            for creature in PEOPLE:
+                assert creature.encode() in seen
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 80, 0, 0))
+            while b"drawn" not in seen:  # too small for it now
+                seen += read_within(terminal)
+            process.send_signal(signal.SIGTERM)
+            while not seen.endswith(b"\x1b[r\x1b8"):
+                seen += read_within(terminal)
+            assert process.wait(LIMIT) == 0
+        finally:
+            process.kill()
+            os.close(terminal)
+
+
+def read_within(terminal: int) -> bytes:
+    ready, _, _ = select.select([terminal], [], [], LIMIT)
+    assert ready, "the program prints nothing any more"
+    return os.read(terminal, 1 << 16)

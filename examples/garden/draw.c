@@ -62,7 +62,6 @@ void garden_line(const world *world, char *text, size_t size)
 {
     page page = {text, size, 0};
 
-    drawn++;
     say(&page, "tick %u, drawn %u: ", world->ticks, drawn);
     people(&page, world);
     say(&page, "; %u eaten; %s", flowers_eaten(), world->motto);

@@ -1,7 +1,4 @@
 /* The host: main [MILLISECONDS a tick]. Keeps the time and the screen; all that is of interest is in the plugin. */
-#define HOTRELOAD_IMPLEMENTATION
-#include "hotreload.h"
-
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +11,7 @@
 HR_TABLE(garden, GARDEN_FUNCTIONS)
 
 static volatile sig_atomic_t ended;
+static int room; /* lines that the picture has at the top of the terminal */
 
 static void end(int number)
 {
@@ -21,22 +19,33 @@ static void end(int number)
     ended = 1;
 }
 
-/* Puts a picture at the top of the terminal. Below it the text goes on scrolling as before: the lines of scons watch stay. */
-static void show(const char *picture)
+/* Of the terminal; 0 when there is none. */
+static int rows(void)
 {
-    static int room;
     struct winsize window;
+
+    return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) ? window.ws_row : 0;
+}
+
+static int lines_of(const char *text)
+{
     int lines = 0;
 
-    for (const char *at = picture; *at; at++) lines += *at == '\n';
-    if (lines > room) {
-        if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) && window.ws_row < lines + 4) return;
-        for (int i = room; i < lines; i++) putchar('\n');
-        /* back up, remember the place, the whole screen; lines put in at the top; only the rest scrolls; to the place */
-        printf("\033[%dA\0337\033[r\033[H\033[%dL\033[%d;r\0338\033[%dB", lines - room, lines - room, lines + 1, lines - room);
+    for (; *text; text++) lines += *text == '\n';
+    return lines;
+}
+
+/* Puts a picture at the top of the terminal. Below it text goes on scrolling as before: the lines of scons watch stay. */
+static void show(const char *picture)
+{
+    int lines = lines_of(picture), more = lines - room;
+
+    if (more > 0) { /* room: what is on the screen moves down, or up out of it */
+        for (int i = 0; i < more; i++) putchar('\n');
+        printf("\033[%dA\0337\033[r\033[H\033[%dL\0338\033[%dB", more, more, more);
         room = lines;
     }
-    fputs("\0337\033[?25l\033[H", stdout);
+    printf("\0337\033[?25l\033[%d;r\033[H", room + 1); /* only what is below it scrolls */
     for (; *picture; picture++) {
         if (*picture == '\n') fputs("\033[K\r", stdout);
         putchar(*picture);
@@ -47,7 +56,6 @@ static void show(const char *picture)
 int main(int count, char **arguments)
 {
     static char text[1 << 16], screen[1 << 17];
-    int terminal = isatty(STDOUT_FILENO);
     int pause = count > 1 ? atoi(arguments[1]) : 150;
     struct sigaction on_end;
     hr_host *host;
@@ -65,14 +73,18 @@ int main(int count, char **arguments)
         now = hr_poll(host);
         if (now.generation) {
             garden.garden_tick((world *)now.state);
-            (terminal ? garden.garden_picture : garden.garden_line)((world *)now.state, text, sizeof text);
-            if (terminal) show(text);
-            else puts(text);
+            garden.garden_picture((world *)now.state, text, sizeof text);
+            if (rows() >= lines_of(text) + 5) {
+                show(text);
+            } else {
+                garden.garden_line((world *)now.state, text, sizeof text);
+                puts(text);
+            }
             fflush(stdout);
         }
         hr_wait(host, pause); /* a reload or a signal ends the wait */
     }
-    if (terminal) fputs("\0337\033[r\0338", stdout); /* the whole screen scrolls again */
+    if (room) fputs("\0337\033[r\0338", stdout); /* the whole screen scrolls again */
     hr_close(host);
     return now.code == HR_FAILED;
 }

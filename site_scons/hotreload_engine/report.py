@@ -152,6 +152,8 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
     if fields["pending"]:
         return [style("warn", "waiting") + f" {name} for pid {fields['host']}: {fields['reason']}"]
     if not fields["ok"]:
+        if _ROLLED_BACK.fullmatch(fields["reason"]):
+            return []
         goes_on = f"; it goes on with #{fields['running']}" if fields["running"] else ""
         return [style("bad", "not reloaded") + f" {name} in pid {fields['host']}{goes_on}: {fields['reason']}"]
     if fields["reason"]:
@@ -191,6 +193,9 @@ _ONLY_KEPT = re.compile(
     r"|\d+ bytes kept|state: (empty|\d+ kept)|statics: \d+ kept|state: \d+ kept · statics: \d+ kept"
 )
 """What became of the state when there is nothing to say about it."""
+
+_ROLLED_BACK = re.compile(r"generation \d+ crashed: .*; generation \d+ goes on, with the state as it was: .*")
+"""The header's words for a crash just now: the event ``crash`` tells more, with file and line."""
 
 _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "ready": _ready,
