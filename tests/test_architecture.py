@@ -39,7 +39,7 @@ IMPORTS: dict[str, set[str]] = {
     "verify": {"model", "preflight"},
     "loader": {"model"},
     "slot": {"model"},
-    "carry": {"model", "layout", "plan", "slot"},
+    "carry": {"model", "dwarf", "layout", "plan", "slot"},
     "hosts": {"model", "slot"},
     "deliver": {"model", "journal", "elf", "lines", "verify", "loader", "slot", "carry", "plan", "hosts"},
     "together": {"model", "journal", "slot", "deliver"},

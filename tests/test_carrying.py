@@ -251,3 +251,56 @@ def test_a_plan_without_anything_to_do_is_one_copy(workshop: Workshop) -> None:
     text = source(STATE % "int a; char c; double d; struct { short x; int y; } n[100];")
     plan = plan_of(workshop.library(text), workshop.library(text + "int more;"))
     assert plan.state != NONE and [op.kind.name for op in plan.programs[plan.state].operations] == ["COPY"]
+
+
+def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> None:
+    """Reading a library beside its earlier state gives what reading it alone does, whatever was edited."""
+    from migration_kit import HERE, ROOT
+
+    directory = workshop.directory / "units"
+    directory.mkdir(exist_ok=True)
+    for number in range(4):
+        (directory / f"u{number}.c").write_text(
+            f"struct item{number} {{ int long_name_{number}; short b; }};\nstatic struct item{number} kept{number};\n"
+            f"int touch{number}(int a) {{ static int calls; kept{number}.b++; return calls += a; }}\n"
+        )
+    (directory / "plug.c").write_text(source(STATE % "int a; int b;"))
+
+    def built() -> bytes:
+        out = directory / "made.so"
+        subprocess.run(
+            [need(workshop.compiler), "-g", "-fPIC", "-shared", f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", out,
+             *sorted(path.name for path in directory.glob("*.c"))],
+            cwd=directory, check=True,
+        )  # fmt: skip
+        return out.read_bytes()
+
+    def seen(debug: dwarf.Debug) -> list[object]:
+        found = [(v.unit, v.scope, v.name, v.address, v.external, shown(v.type())) for v in debug.variables]
+        return [sorted(found), {name: [shown(each()) for each in types] for name, types in debug.records.items()}]
+
+    def shown(type_: dwarf.Type) -> object:
+        if isinstance(type_, dwarf.Record):
+            return type_.name, type_.size, [(m.name, m.bits_at, m.bits, shown(m.type)) for m in type_.members]
+        if isinstance(type_, dwarf.Array):
+            return type_.count, shown(type_.of)
+        return "pointer" if isinstance(type_, dwarf.Pointer) else repr(type_)
+
+    known = dwarf.read(built(), "made.so")
+    for file, old, new, kept in (
+        ("u1.c", "return calls += a", "int long_local_name = a; return calls += long_local_name", 4),
+        ("u2.c", "long_name_2", "long_nama_2", 4),  # of the same length: only its name says so
+        ("u3.c", "short b", "short c", 4),
+        ("u0.c", "int long_name_0; short b;", "short b; int long_name_0;", 4),
+        ("plug.c", "int a; int b;", "int a; int b; int c;", 4),
+    ):
+        text = (directory / file).read_text()
+        assert old in text
+        field = "kept3.c" if "short c" in new else "kept3.b"
+        (directory / file).write_text(text.replace(old, new).replace("kept3.b", field))
+        dwarf.prepare(known)
+        data = built()
+        again = dwarf.read(data, "made.so", known)
+        assert seen(again) == seen(dwarf.read(data, "made.so"))
+        assert len(set(map(id, again.units_read)) & set(map(id, known.units_read))) == kept
+        known = again

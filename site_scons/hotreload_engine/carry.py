@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
 
 from . import layout
+from .dwarf import prepare
 from .layout import Layout
 from .model import Generation, HotReloadError
 from .plan import Plan, encode
@@ -33,7 +35,7 @@ class Carrier:
         self._next = None
         found: dict[str, Plan] = {}
         for origin, size in origins.items():
-            self._next = self._next or layout.layout(data, self._slot.library)
+            self._next = self._next or layout.layout(data, self._slot.library, self._newest())
             found[origin] = self._plan(origin, size, self._next)
         return found
 
@@ -56,6 +58,13 @@ class Carrier:
         self._slot.add_plan(generation, origin, encode(plan))
         self._words[origin, name] = plan.words
 
+    def prepare(self) -> None:
+        """What the next plan begins with: the newest generation's layout. For when there is time."""
+        newest = self._slot.newest()
+        if newest is not None:
+            with contextlib.suppress(HotReloadError):
+                prepare(self._layout(os.path.basename(newest.path)).debug)
+
     def words(self, origin: str, generation: str) -> str:
         """What was said of a step, "" when it was another session that planned it."""
         return self._words.get((origin, generation), "")
@@ -66,9 +75,13 @@ class Carrier:
         except HotReloadError as error:
             return layout.blind(size, target, f"{origin}: {error.what}")
 
+    def _newest(self) -> Layout | None:
+        """The layout that was read last."""
+        return next(reversed(self._layouts.values()), None)
+
     def _layout(self, file: str) -> Layout:
         if file not in self._layouts:
-            self._remember(file, layout.layout(self._slot.read_generation(file), file))
+            self._remember(file, layout.layout(self._slot.read_generation(file), file, self._newest()))
         self._layouts.move_to_end(file)
         return self._layouts[file]
 

@@ -431,9 +431,10 @@ class Delivery:
         return self._known.pop(pid, None) is not None
 
     def tidy(self) -> None:
-        """Delete generations that nobody needs any more. For when there is nothing else to do."""
+        """Delete what nobody needs any more, make ready for the next. For when there is nothing else to do."""
         with contextlib.suppress(HotReloadError, OSError):  # there is another time
             self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
+            self._carrier.prepare()
 
     def _report(self, ack: Ack, before: Host, generation: Generation, cause: Cause, host_ms: float) -> None:
         now = time.monotonic()

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -135,21 +135,31 @@ class Debug:
     """Titles of variables that the compiler took apart or put together differently: they have no address."""
     trouble: str = ""
     """Why it is not there, or only in part; "" when it is whole."""
+    units_read: tuple[_Unit, ...] = field(default=(), repr=False)
 
 
-def read(data: bytes, path: str) -> Debug:
+def read(data: bytes, path: str, known: Debug | None = None) -> Debug:
     """Read the debug information of a library or program; ``path`` is only named, never opened.
+
+    ``known``: an earlier state of the same library. Units that have not changed since, but for their addresses, are
+    taken over from it, types and all.
 
     A file that has none is no error: ``trouble`` says so. HotReloadError when it is damaged. Any thread.
     """
     try:
-        return _read(data, path)
+        return _read(data, path, known)
     except HotReloadError:
         raise
     except Exception as error:  # damaged bytes lead anywhere
         raise HotReloadError(
             f"its debug information is damaged ({type(error).__name__}: {str(error)[:120]})", path, "build it again"
         ) from error
+
+
+def prepare(debug: Debug) -> None:
+    """What the next ``read`` with this one as ``known`` would do first: for when there is time."""
+    for unit in debug.units_read:
+        unit.shape = unit.shape or _shape(unit)
 
 
 # --- constants of the standard that are needed here ---------------------------------------------------------
@@ -198,6 +208,9 @@ _STRX = {0x1A: 0, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4, 0x1F02: 0}
 _ADDRX = {0x1B: 0, 0x29: 1, 0x2A: 2, 0x2B: 3, 0x2C: 4, 0x1F01: 0}
 _UNIT_REFS = {0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8, 0x15: 0}
 _BLOCKS = {0x03: 2, 0x04: 4, 0x0A: 1, 0x09: 0, 0x18: 0}  # form → bytes of the length; 0: LEB128
+_SEC_OFFSET = 0x17
+_ELSEWHERE = frozenset({0x10, 0x16, 0x1C, 0x1D, 0x20, 0x24, 0x1F20, 0x1F21})
+"""Forms that refer to other units or files: ref_addr, indirect, ref_sup, strp_sup, ref_sig8, the GNU ones."""
 _SDATA, _UDATA, _FLAG_PRESENT, _IMPLICIT, _INDIRECT, _REF_SIG8, _REF_ADDR, _ADDR, _FLAG = (
     0x0D, 0x0F, 0x19, 0x21, 0x16, 0x20, 0x10, 0x01, 0x0C,
 )  # fmt: skip
@@ -231,47 +244,59 @@ class _Sections:
         return bytes(section.data()) if section is not None else b""
 
 
-class _Reader:
-    """The sections of one file and what is known of them."""
+@dataclass(frozen=True)
+class _Strings:
+    """What entries refer to by an offset or a number."""
 
-    def __init__(self, sections: _Sections, path: str) -> None:
-        self.path = path
-        self.order = sections.order
-        self.strings = sections(".debug_str")
-        self.line_strings = sections(".debug_line_str")
-        self.string_offsets = sections(".debug_str_offsets")
-        self.addresses = sections(".debug_addr")
+    order: Literal["little", "big"]
+    texts: bytes
+    lines: bytes
+    offsets: bytes
+    addresses: bytes
+
+
+class _Reader:
+    """The units of one file."""
+
+    def __init__(self, sections: _Sections) -> None:
+        self.strings = _Strings(
+            sections.order,
+            sections(".debug_str"),
+            sections(".debug_line_str"),
+            sections(".debug_str_offsets"),
+            sections(".debug_addr"),
+        )
         self.abbrevs = sections(".debug_abbrev")
         self.signatures: dict[int, tuple[_Unit, int]] = {}
         self.units: list[_Unit] = []
         for name in (".debug_info", ".debug_types"):
             if info := sections(name):
-                self.units += self._units(info, name == ".debug_types")
+                self.units += self._units(info, name)
 
-    def _units(self, info: bytes, types: bool) -> list[_Unit]:
+    def _units(self, info: bytes, section: str) -> list[_Unit]:
         found, at = [], 0
         while at + 11 < len(info):
-            unit = _Unit(self, info, at, types)
+            unit = _Unit(self, info, at, section)
             if unit.signature is not None:
-                self.signatures[unit.signature] = (unit, unit.start + unit.type_at)
+                self.signatures[unit.signature] = (unit, unit.type_at)
             found.append(unit)
-            at = unit.end
+            at += len(unit.info)
         return found
 
     @cache  # noqa: B019 - as long-lived as what it keeps
-    def table(self, at: int, offset_size: int, address_size: int, version: int) -> dict[int, _Abbrev]:
-        """The abbreviations at an offset; the sizes of their forms depend on the unit's."""
+    def table(self, at: int, offset_size: int, address_size: int, version: int) -> tuple[dict[int, _Abbrev], bytes]:
+        """The abbreviations at an offset, and their bytes; the sizes of their forms depend on the unit's."""
         sizes = dict(_FIXED)
         sizes.update(dict.fromkeys(_OFFSETS, offset_size))
         sizes[_ADDR] = address_size
         if version < 3:
             sizes[_REF_ADDR] = address_size
-        data = self.abbrevs
+        data, begin = self.abbrevs, at
         entries: dict[int, _Abbrev] = {}
         while True:
             code, at = _uleb(data, at)
             if code == 0:
-                return entries
+                return entries, data[begin:at]
             tag, at = _uleb(data, at)
             children = bool(data[at])
             at += 1
@@ -289,17 +314,22 @@ class _Reader:
                 fixed = -1 if size is None or fixed < 0 else fixed + size
             entries[code] = _Abbrev(tag, children, tuple(steps), fixed)
 
-    def unit_of(self, info: bytes, at: int) -> _Unit:
+    def unit_at(self, section: str, at: int) -> _Unit:
         for unit in self.units:
-            if unit.info is info and unit.start <= at < unit.end:
+            if unit.section == section and unit.start <= at < unit.start + len(unit.info):
                 return unit
         raise ValueError(f"a reference to {at:#x}, where no unit is")
 
 
 class _Unit:
-    def __init__(self, reader: _Reader, info: bytes, at: int, types: bool) -> None:
-        self.reader, self.info, self.start = reader, info, at
-        order = "<" if reader.order == "little" else ">"
+    """The entries of one source file. Offsets are from the unit's beginning."""
+
+    def __init__(self, reader: _Reader, info: bytes, at: int, section: str) -> None:
+        self.reader: _Reader | None = reader
+        """None when nothing in it refers to other units."""
+        self.strings, self.start, self.section = reader.strings, at, section
+        order = "<" if self.strings.order == "little" else ">"
+        begin = at
         (length,) = struct.unpack_from(order + "I", info, at)
         at += 4
         self.offset_size = 4
@@ -307,7 +337,9 @@ class _Unit:
             (length,) = struct.unpack_from(order + "Q", info, at)
             at += 8
             self.offset_size = 8
-        self.end = at + length
+        end = at + length
+        if end > len(info):
+            raise ValueError("a unit that is longer than its section")
         (self.version,) = struct.unpack_from(order + "H", info, at)
         if not 2 <= self.version <= 5:
             raise ValueError(f"DWARF version {self.version}")
@@ -322,19 +354,21 @@ class _Unit:
             at += self.offset_size + 1
         self.signature: int | None = None
         self.type_at = 0
-        if types or kind in (0x02, 0x06):  # DW_UT_type, DW_UT_split_type
+        if section == ".debug_types" or kind in (0x02, 0x06):  # DW_UT_type, DW_UT_split_type
             self.signature, self.type_at = struct.unpack_from(order + "Q" + offset, info, at)
             at += 8 + self.offset_size
         elif kind in (0x04, 0x05):  # DW_UT_skeleton, DW_UT_split_compile: an id of the other file
             at += 8
-        self.first = at
-        self.table = reader.table(abbrevs, self.offset_size, self.address_size, self.version)
-        self._sizes: dict[int, int] = (
-            dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size) | {_ADDR: self.address_size}
-        )
+        self.info = info[begin:end]
+        self.first = at - begin
+        self.table, self.abbrevs = reader.table(abbrevs, self.offset_size, self.address_size, self.version)
+        self._sizes: dict[int, int] = dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size)
+        self._sizes[_ADDR] = self.address_size
         if self.version < 3:
             self._sizes[_REF_ADDR] = self.address_size
         self.known: dict[int, Type] = {}
+        self.found = _Found()
+        self.shape: _Shape | None = None
         self.string_base = 8 if self.offset_size == 4 else 16
         self.address_base = 8
         _, self.top, _ = self.entry(self.first)
@@ -356,7 +390,7 @@ class _Unit:
             if attribute in _WANTED:
                 attributes[attribute], at = self._value(form, constant, at)
             else:
-                at = self._skip(form, at)
+                at = self.skip_form(form, at)
         return abbrev, attributes, at
 
     def skip(self, abbrev: _Abbrev, at: int) -> int:
@@ -364,7 +398,7 @@ class _Unit:
         if abbrev.fixed >= 0:
             return at + abbrev.fixed
         for _, form, _ in abbrev.steps:
-            at = self._skip(form, at)
+            at = self.skip_form(form, at)
         return at
 
     def children(self, at: int) -> Iterator[tuple[_Abbrev, _Attributes, int]]:
@@ -387,7 +421,7 @@ class _Unit:
             if abbrev.children:
                 depth += 1
 
-    def _skip(self, form: int, at: int) -> int:
+    def skip_form(self, form: int, at: int) -> int:
         size = self._sizes.get(form)
         if size is not None:
             return at + size
@@ -396,39 +430,40 @@ class _Unit:
         if form == _STRING:
             return self.info.index(b"\0", at) + 1
         if form in _BLOCKS:
-            length, at = self._length(form, at)
+            length, at = self.length(form, at)
             return at + length
         if form == _INDIRECT:
             form, at = _uleb(self.info, at)
-            return self._skip(form, at)
+            return self.skip_form(form, at)
         raise ValueError(f"unknown form {form:#x}")
 
-    def _length(self, form: int, at: int) -> tuple[int, int]:
+    def length(self, form: int, at: int) -> tuple[int, int]:
         size = _BLOCKS[form]
         return (self._number(at, size), at + size) if size else _uleb(self.info, at)
 
     def _number(self, at: int, size: int) -> int:
-        return int.from_bytes(self.info[at : at + size], self.reader.order)
+        return int.from_bytes(self.info[at : at + size], self.strings.order)
 
     def _value(self, form: int, constant: int, at: int) -> tuple[Any, int]:
         """References come as (unit, offset), blocks as bytes, flags as bool, the rest as numbers and text."""
-        reader = self.reader
         if form == _STRP:
-            return _text(reader.strings, self._number(at, self.offset_size)), at + self.offset_size
+            return _text(self.strings.texts, self._number(at, self.offset_size)), at + self.offset_size
         if form == _LINE_STRP:
-            return _text(reader.line_strings, self._number(at, self.offset_size)), at + self.offset_size
+            return _text(self.strings.lines, self._number(at, self.offset_size)), at + self.offset_size
         if form == _STRING:
             end = self.info.index(b"\0", at)
             return self.info[at:end].decode("utf-8", "replace"), end + 1
         if form in _UNIT_REFS:
             size = _UNIT_REFS[form]
             offset, at = (self._number(at, size), at + size) if size else _uleb(self.info, at)
-            return (self, self.start + offset), at
+            return (self, offset), at
         if form == _REF_ADDR:
             size = self._sizes[form]
+            if self.reader is None:
+                raise ValueError("a reference to another unit")
             offset = self._number(at, size)
-            own = self.start <= offset < self.end
-            return (self if own else reader.unit_of(self.info, offset), offset), at + size
+            unit = self.reader.unit_at(self.section, offset)
+            return (unit, offset - unit.start), at + size
         if form == _REF_SIG8:
             return ("signature", self._number(at, 8)), at + 8
         if form == _FLAG_PRESENT:
@@ -443,14 +478,14 @@ class _Unit:
             size = _STRX[form]
             index, at = (self._number(at, size), at + size) if size else _uleb(self.info, at)
             where = self.string_base + index * self.offset_size
-            offset = int.from_bytes(reader.string_offsets[where : where + self.offset_size], reader.order)
-            return _text(reader.strings, offset), at
+            offset = int.from_bytes(self.strings.offsets[where : where + self.offset_size], self.strings.order)
+            return _text(self.strings.texts, offset), at
         if form in _ADDRX:
             size = _ADDRX[form]
             index, at = (self._number(at, size), at + size) if size else _uleb(self.info, at)
             return self.address(index), at
         if form in _BLOCKS:
-            length, at = self._length(form, at)
+            length, at = self.length(form, at)
             return self.info[at : at + length], at + length
         if form == _INDIRECT:
             form, at = _uleb(self.info, at)
@@ -464,7 +499,20 @@ class _Unit:
 
     def address(self, index: int) -> int:
         at = self.address_base + index * self.address_size
-        return int.from_bytes(self.reader.addresses[at : at + self.address_size], self.reader.order)
+        return int.from_bytes(self.strings.addresses[at : at + self.address_size], self.strings.order)
+
+    def address_of(self, at: int) -> int:
+        """The address of the variable whose entry is at this offset."""
+        address = _address_of(self, self.entry(at)[1][_LOCATION])
+        if address is None:
+            raise ValueError("a variable without an address")
+        return address
+
+    def numbered_names(self) -> list[int]:
+        """Offsets in .debug_str of the unit's names by number (DWARF 5, 7.26)."""
+        order = "<" if self.strings.order == "little" else ">"
+        (length,) = struct.unpack_from(order + "I", self.strings.offsets, self.string_base - 8)
+        return list(struct.unpack_from(f"{order}{(length - 4) // 4}I", self.strings.offsets, self.string_base))
 
     # --- types -----------------------------------------------------------------------------------------------
 
@@ -474,7 +522,7 @@ class _Unit:
             return VOID
         unit, offset = reference
         if unit == "signature":
-            if offset not in self.reader.signatures:
+            if self.reader is None or offset not in self.reader.signatures:
                 return Opaque("", "its definition is in a type unit that is not there")
             unit, offset = self.reader.signatures[offset]
         if offset not in unit.known:
@@ -588,7 +636,7 @@ class _Unit:
         elif bits and _BIT_OFFSET in attributes:  # DWARF 2-3 (and gcc's 4): counted from the most significant bit
             storage = int(attributes.get(_BYTE_SIZE, type_.size)) * 8
             from_top = _wrapped(int(attributes[_BIT_OFFSET]), 64, True)
-            at += storage - from_top - bits if self.reader.order == "little" else from_top
+            at += storage - from_top - bits if self.strings.order == "little" else from_top
         return Member(name, type_, at, bits)
 
     def prototype(self, name: str, attributes: _Attributes, inside: int) -> str:
@@ -607,7 +655,7 @@ class _Unit:
             return "void"
         unit, offset = reference
         if unit == "signature":
-            if offset not in self.reader.signatures:
+            if self.reader is None or offset not in self.reader.signatures:
                 return "?"
             unit, offset = self.reader.signatures[offset]
         elsewhere = unit is not self
@@ -681,13 +729,13 @@ def _element(array: Array) -> Type:
 class _Sweep:
     """One walk over a unit: its variables, the names of its structs and of its functions."""
 
-    def __init__(self, unit: _Unit, debug: _Found) -> None:
-        self._unit, self._found = unit, debug
+    def __init__(self, unit: _Unit) -> None:
+        self._unit, self._found = unit, unit.found
 
     def run(self) -> None:
         unit = self._unit
         info, table = unit.info, unit.table
-        at, end = unit.first, unit.end
+        at, end = unit.first, len(info)
         scopes: list[tuple[str, ...]] = []
         """For each open list of children, the scope that it is in."""
         blocks = 0
@@ -712,7 +760,7 @@ class _Sweep:
                 continue
             _, attributes, at = unit.entry(begin)
             if tag == _VARIABLE:
-                self._variable(attributes, scope)
+                self._variable(attributes, scope, begin)
             elif tag in _RECORDS:
                 name = str(attributes.get(_NAME, ""))
                 if name and not attributes.get(_DECLARATION):
@@ -729,12 +777,10 @@ class _Sweep:
                 scope = (*scope, str(blocks))
             elif tag == _NAMESPACE:
                 scope = (*scope, str(attributes.get(_NAME, "(anonymous)")))
-            elif tag == _IMPORTED_UNIT:
-                pass
             if abbrev.children:
                 scopes.append(scope)
 
-    def _variable(self, attributes: _Attributes, scope: tuple[str, ...]) -> None:
+    def _variable(self, attributes: _Attributes, scope: tuple[str, ...], begin: int) -> None:
         unit = self._unit
         location = attributes.get(_LOCATION)
         if not isinstance(location, bytes):
@@ -760,9 +806,8 @@ class _Sweep:
             self._found.apart.add("::".join([*(part for part in where if not part.isdigit()), name]))
             return
         target = origin.get(_TYPE)
-        self._found.variables.append(
-            Variable(name, where, unit.name, bool(origin.get(_EXTERNAL)), address, lambda: unit.type(target))
-        )
+        variable = Variable(name, where, unit.name, bool(origin.get(_EXTERNAL)), address, lambda: unit.type(target))
+        self._found.variables.append((begin, variable))
 
     def _function(self, attributes: _Attributes, begin: int) -> str:
         """Its name for the linker, noted when others can call it."""
@@ -781,12 +826,15 @@ class _Sweep:
         return name
 
 
-_NOTED = frozenset({_VARIABLE, _TYPEDEF, *_SCOPES, _IMPORTED_UNIT})
+_NOTED = frozenset({_VARIABLE, _TYPEDEF, *_SCOPES})
 
 
 class _Found:
+    """What a sweep found in one unit."""
+
     def __init__(self) -> None:
-        self.variables: list[Variable] = []
+        self.variables: list[tuple[int, Variable]] = []
+        """With the offset of the entry that has the address."""
         self.apart: set[str] = set()
         self.records: dict[str, list[Callable[[], Type]]] = {}
         self.functions: dict[str, Callable[[], Function]] = {}
@@ -811,7 +859,7 @@ class _Found:
         self.functions.setdefault(name, prototype)
 
 
-def _read(data: bytes, path: str) -> Debug:
+def _read(data: bytes, path: str, known: Debug | None) -> Debug:
     sections = _Sections(data, path)
     if ".debug_info" not in sections.names:
         old = ".zdebug_info" in sections.names
@@ -821,22 +869,167 @@ def _read(data: bytes, path: str) -> Debug:
             else "it has no debug information"
         )
         return Debug(path, (), (), {}, {}, frozenset(), why)
-    reader = _Reader(sections, path)
-    found = _Found()
+    reader = _Reader(sections)
+    before = _Before(known.units_read if known else ())
     trouble = ""
+    units = []
+    variables: list[Variable] = []
+    apart: set[str] = set()
+    records: dict[str, list[Callable[[], Type]]] = {}
+    functions: dict[str, Callable[[], Function]] = {}
     for unit in reader.units:
         if unit.top.get(_DWO_NAME) or unit.top.get(_GNU_DWO_NAME):
             trouble = "its debug information is split off (-gsplit-dwarf)"
-        _Sweep(unit, found).run()
+        same = before.like(unit)
+        if same is None:
+            _Sweep(unit).run()
+            variables += [variable for _, variable in unit.found.variables]
+        else:
+            variables += [replace(variable, address=unit.address_of(at)) for at, variable in same.found.variables]
+        kept = same or unit
+        units.append(kept)
+        apart |= kept.found.apart
+        for name, types in kept.found.records.items():
+            records.setdefault(name, []).extend(types)
+        for name, function in kept.found.functions.items():
+            functions.setdefault(name, function)
     return Debug(
         path,
-        tuple(unit.name for unit in reader.units if unit.signature is None),
-        tuple(found.variables),
-        {name: tuple(types) for name, types in found.records.items()},
-        found.functions,
-        frozenset(found.apart),
+        tuple(unit.name for unit in units if unit.signature is None),
+        tuple(variables),
+        {name: tuple(types) for name, types in records.items()},
+        functions,
+        frozenset(apart),
         trouble,
+        tuple(units),
     )
+
+
+# --- units that are the same as before ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Which bytes of a unit a linker writes, so that two of them can be compared without these."""
+
+    mask: int
+    """As a little-endian number: ones where bytes must be equal."""
+    texts: struct.Struct
+    """Unpacks the offsets of the names in .debug_str."""
+    lines: struct.Struct
+    """In .debug_line_str."""
+    by_number: bool
+    """Names go through .debug_str_offsets."""
+
+
+class _Before:
+    """The units of the library that was read before: most are the same but for addresses, and need no sweep."""
+
+    def __init__(self, units: Iterable[_Unit]) -> None:
+        self._units: dict[tuple[str, int], list[_Unit]] = {}
+        self._equal: dict[int, set[tuple[int, int]]] = {}
+        for unit in units:
+            self._units.setdefault((unit.name, len(unit.info)), []).append(unit)
+
+    def like(self, unit: _Unit) -> _Unit | None:
+        """One of them that says the same of everything but addresses; None: there is none, or that cannot be told."""
+        for other in self._units.get((unit.name, len(unit.info)), ()):
+            head = unit.version, unit.address_size, unit.first, unit.abbrevs
+            if head == (other.version, other.address_size, other.first, other.abbrevs) and self._same(other, unit):
+                return other
+        return None
+
+    def _same(self, old: _Unit, new: _Unit) -> bool:
+        if old.shape is None:
+            old.shape = _shape(old)
+        shape = old.shape
+        if shape is None:
+            return False
+        one, two = (int.from_bytes(unit.info, "little") for unit in (old, new))
+        if (one ^ two) & shape.mask:
+            return False
+        for form, place in ((shape.texts, "texts"), (shape.lines, "lines")):
+            pairs = zip(form.unpack(old.info), form.unpack(new.info), strict=True)
+            if not self._names(getattr(old.strings, place), getattr(new.strings, place), pairs):
+                return False
+        if not shape.by_number:
+            return True
+        tables = [unit.numbered_names() for unit in (old, new)]
+        return len(tables[0]) == len(tables[1]) and self._names(
+            old.strings.texts, new.strings.texts, zip(*tables, strict=True)
+        )
+
+    def _names(self, old: bytes, new: bytes, pairs: Iterable[tuple[int, int]]) -> bool:
+        """Whether the names at each pair of offsets are equal."""
+        known = self._equal.setdefault(id(old), set())
+        fresh = set(pairs) - known
+        if old == new:
+            return all(one == two for one, two in fresh)
+        if any(_raw(old, one) != _raw(new, two) for one, two in fresh):
+            return False
+        known |= fresh
+        return True
+
+
+def _raw(strings: bytes, at: int) -> bytes:
+    return strings[at : strings.index(b"\0", at)]
+
+
+def _shape(unit: _Unit) -> _Shape | None:
+    """None for a unit that refers to others, or has forms that are not looked through here."""
+    info = unit.info
+    mask = bytearray(b"\xff") * len(info)
+    mask[: unit.first] = bytes(unit.first)
+    texts: list[int] = []
+    lines: list[int] = []
+    by_number = False
+    if unit.offset_size != 4 or unit.signature is not None:
+        return None
+
+    def linked(at: int, size: int) -> None:
+        mask[at : at + size] = bytes(size)
+
+    at = unit.first
+    while at < len(info):
+        code, at = _uleb(info, at)
+        if code == 0:
+            continue
+        for attribute, form, _ in unit.table[code].steps:
+            if form == _STRP:
+                texts.append(at)
+                linked(at, 4)
+            elif form == _LINE_STRP:
+                lines.append(at)
+                linked(at, 4)
+            elif form == _ADDR:
+                linked(at, unit.address_size)
+            elif form == _SEC_OFFSET:
+                linked(at, 4)
+            elif form in _STRX:
+                by_number = True
+            elif form in _ELSEWHERE:
+                return None
+            elif form in _BLOCKS and attribute == _LOCATION:
+                length, begin = unit.length(form, at)
+                if length > unit.address_size and info[begin] == _OP_ADDR:
+                    linked(begin + 1, unit.address_size)
+            at = unit.skip_form(form, at)
+    order = "<" if unit.strings.order == "little" else ">"
+    return _Shape(
+        int.from_bytes(mask, "little"),
+        _offsets(order, texts, len(info)),
+        _offsets(order, lines, len(info)),
+        by_number,
+    )
+
+
+def _offsets(order: str, places: list[int], size: int) -> struct.Struct:
+    """Unpacks the four-byte numbers at these places of so many bytes, in one call."""
+    parts, at = [order], 0
+    for place in places:
+        parts.append(f"{place - at}xI")
+        at = place + 4
+    return struct.Struct("".join(parts) + f"{size - at}x")
 
 
 # --- numbers ------------------------------------------------------------------------------------------------
@@ -878,7 +1071,7 @@ def _address_of(unit: _Unit, expression: bytes) -> int | None:
     """The address that an expression is, and nothing but that: pieces and thread-locals have none."""
     operation = expression[0] if expression else 0
     if operation == _OP_ADDR and len(expression) >= 1 + unit.address_size:
-        address, at = int.from_bytes(expression[1 : 1 + unit.address_size], unit.reader.order), 1 + unit.address_size
+        address, at = int.from_bytes(expression[1 : 1 + unit.address_size], unit.strings.order), 1 + unit.address_size
     elif operation in (_OP_ADDRX, _OP_GNU_ADDRX):
         index, at = _uleb(expression, 1)
         address = unit.address(index)

@@ -69,11 +69,14 @@ class Layout:
         return self.mapped.pointer(symbol.address + 24) if symbol else None
 
 
-def layout(data: bytes, path: str) -> Layout:
-    """Read a library; ``path`` is only named. HotReloadError when its debug information is damaged."""
+def layout(data: bytes, path: str, known: Layout | None = None) -> Layout:
+    """Read a library; ``path`` is only named. HotReloadError when its debug information is damaged.
+
+    ``known``: an earlier state of the same library, of which whatever has not changed need not be read again.
+    """
     mapped = Mapped(data)
     names = [name.removeprefix("hr_plugin_") for name in mapped.by_name if name.startswith("hr_plugin_")]
-    return Layout(read(data, path), mapped, names[0] if len(names) == 1 else "")
+    return Layout(read(data, path, known.debug if known else None), mapped, names[0] if len(names) == 1 else "")
 
 
 def plan(old: Layout, new: Layout) -> Plan:
@@ -151,6 +154,7 @@ class _Maker:
         self._tables: list[tuple[tuple[int, int], ...]] = []
         self._texts: list[str] = []
         self._hints = _hints(new.mapped)
+        self._copies: dict[int, int] = {}
         self._keep = False
         self._pointers = False
         """Whether anything that is carried holds pointers."""
@@ -568,6 +572,13 @@ class _Maker:
         if isinstance(before, Opaque) or isinstance(after, Opaque) or not before.size or not after.size:
             tally.note("anew", f"{now.title}: its type is not known")
             return
+        if before is after and not _holds_pointers(before):
+            size = before.size
+            if self._old.mapped.read(was.address, size) == self._new.mapped.read(now.address, size):
+                found.append(Static(was.address, now.address, self._copy(size), now.title))
+                found += self._guard(was, now)
+                tally.kept += 1
+                return
         edited = _initialiser(self._old.mapped, was, before, self._new.mapped, now, after)
         if edited is not None:
             tally.note("anew", f"{now.title}{edited}: its initialiser was edited")
@@ -588,6 +599,13 @@ class _Maker:
         else:
             tally.kept += 1
 
+    def _copy(self, size: int) -> int:
+        """The program that copies so many bytes."""
+        if size not in self._copies:
+            self._copies[size] = len(self._programs)
+            self._programs.append(Program("", size, size, (Operation(Kind.COPY, 0, 0, a=size),)))
+        return self._copies[size]
+
     def _guard(self, was: Variable, now: Variable) -> Iterator[Static]:
         """The guard of a C++ function's static, without which its initialiser would run again (Itanium C++ ABI 2.8)."""
         one, two = self._old.mapped.symbol_at(was.address), self._new.mapped.symbol_at(now.address)
@@ -598,8 +616,7 @@ class _Maker:
             for side, symbol in ((self._old, one), (self._new, two))
         ]
         if guards[0] and guards[1]:
-            self._programs.append(Program("", 8, 8, (Operation(Kind.COPY, 0, 0, a=8),)))
-            yield Static(guards[0].address, guards[1].address, len(self._programs) - 1, f"guard of {now.title}")
+            yield Static(guards[0].address, guards[1].address, self._copy(8), f"guard of {now.title}")
 
     def _landmarks(self) -> tuple[Landmark, ...]:
         """Functions by their names, variables by what they are matched with."""
@@ -656,6 +673,12 @@ def _pointers_of(type_: Type, at: int = 0, path: str = "") -> Iterator[tuple[int
     elif isinstance(type_, Array):
         for index in range(min(type_.count, 4096)):
             yield from _pointers_of(type_.of, at + index * type_.of.size * 8, f"{path}[]")
+
+
+def _holds_pointers(type_: Type) -> bool:
+    if isinstance(type_, Record):
+        return any(_holds_pointers(member.type) for member in type_.members)
+    return _holds_pointers(type_.of) if isinstance(type_, Array) else isinstance(type_, Pointer)
 
 
 def _may_point_home(type_: Type) -> bool:
@@ -759,7 +782,7 @@ def _common(left: _Place, old: Type, right: _Place, new: Type, path: str) -> Ite
                 yield from _common(below[0], was.type, below[1], now.type, f"{path}.{now.name}")
     elif isinstance(old, Array) and isinstance(new, Array):
         count = min(old.count, new.count)
-        if _spelt(old.of) == _spelt(new.of) and not any(True for _ in _pointers_of(old.of)):
+        if _spelt(old.of) == _spelt(new.of) and not _holds_pointers(old.of):
             yield path, left.value(Array(old.of, count)), right.value(Array(new.of, count))
             return
         for index in range(min(count, 4096)):
