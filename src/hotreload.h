@@ -126,7 +126,8 @@
      What is put back is the state; the old code has statics of its own, as they were. What the crashed call did elsewhere
      stays done: files, the host's memory,
      blocks that it allocated (lost), locks of its own that it took. The 128 bytes above the call's return address
-     (arguments on the stack, then your own variables) are as at the call; the upper halves of 256-bit arguments are not.
+     (arguments on the stack, then your own variables) are as at the call; the upper halves of 256-bit arguments and the
+     mask of signals are not.
      Only calls through the table by the thread that did the hr_poll are guarded, the outermost one of them. A call that
      is left by longjmp or a C++ exception is over; both may pass through the guard.
      A crash ends the process as it would without us, with a line in the record for the builder, when
@@ -940,7 +941,7 @@ static void hr__write_record(hr_host *host, int closed)
     if (strlen(line) < 1024) hr__put_line(record, "library %s/%s\n", line, host->base);
     hr__put_line(record, "functions ");
     for (index = 0; index < host->count; index++) /* a list that does not fit is cut: the host checks it anyway */
-        if (strlen(record) + strlen(host->desc.names[index]) < HR__RECORD_SIZE - 128)
+        if (strlen(record) + strlen(host->desc.names[index]) < HR__RECORD_SIZE - 640) /* there is room for a crash */
             hr__put_line(record, "%s%s", index ? "," : "", host->desc.names[index]);
     hr__put_line(record, "%s\n", host->count ? "" : "-");
     used = strlen(record);
@@ -1222,8 +1223,8 @@ typedef struct hr__call {
     uint64_t vectors[16]; /* xmm0 to xmm7 */
     uint32_t mxcsr, x87;  /* control words */
     struct hr__call **home;
-    sigset_t mask;
-    int error; /* errno */
+    uintptr_t again; /* where the handler goes on, to make the call again */
+    int error;       /* errno */
     size_t stacked;
     unsigned char arguments[HR__STACKED]; /* on the stack */
 } hr__call;
@@ -1253,7 +1254,7 @@ typedef struct hr__guard {
     clockid_t clock; /* of that thread */
     double begun_us, least_us;
     sigset_t faults, unblocked; /* all of them; those that the thread had blocked */
-    int has_stack;
+    int unmasked, has_stack;
     stack_t stack, stack_before;
     hr__generation *generation, *old;
     int rolled_back;     /* the owner has not looked yet */
@@ -1275,7 +1276,8 @@ typedef char hr__offsets_of_calls[offsetof(hr__call, back) == 16 && offsetof(hr_
                                           offsetof(hr__call, landing) == 32 && offsetof(hr__call, stub) == 40 &&
                                           offsetof(hr__call, kept) == 48 && offsetof(hr__call, passed) == 96 &&
                                           offsetof(hr__call, vectors) == 160 && offsetof(hr__call, mxcsr) == 288 &&
-                                          offsetof(hr__call, home) == 296
+                                          offsetof(hr__call, home) == 296 &&
+                                          offsetof(hr__call, again) == 304
                                       ? 1
                                       : -1];
 typedef char hr__offsets_of_guards[offsetof(hr__guard, current) == 8 && offsetof(hr__guard, home) == 16 &&
@@ -1297,12 +1299,14 @@ static int hr__loaders; /* atomic: loader threads */
 
 /* Entered by a jump from a stub, with the stub in r11 and everything else as the caller left it. Not guarded (another
    thread, within a guarded call, none to spare): on to the function. Else the call is written down, rbx points to it,
-   and the function returns to 7, which returns to the caller.
+   and the function returns to 7, which returns to the caller. After a crash the handler goes on at 8, with the call in
+   rbx, the old function in r11, and everything but the vector registers as it was.
    Unwinders (exceptions, debuggers) find the caller's rbx and return address through rbx; a CFA one word off sets the
    frame apart from its caller's, whose stack pointer is the same. */
 __attribute__((naked, noinline, used, no_instrument_function)) static void hr__gate(void)
 {
     __asm__(
+        ".att_syntax prefix\n"
         HR__CFI("remember_state")
         "pushq %rax\n" HR__CFI("adjust_cfa_offset 8")
         "pushq %r10\n" HR__CFI("adjust_cfa_offset 8")
@@ -1335,6 +1339,7 @@ __attribute__((naked, noinline, used, no_instrument_function)) static void hr__g
         "movq (%rsp), %rax\n movq %rax, 152(%rbx)\n"
         "movq 16(%rsp), %rax\n movq %rax, 16(%rbx)\n"
         "leaq 7f(%rip), %rax\n movq %rax, 32(%rbx)\n"
+        "leaq 8f(%rip), %rax\n movq %rax, 304(%rbx)\n"
         "movups %xmm0, 160(%rbx)\n movups %xmm1, 176(%rbx)\n movups %xmm2, 192(%rbx)\n movups %xmm3, 208(%rbx)\n"
         "movups %xmm4, 224(%rbx)\n movups %xmm5, 240(%rbx)\n movups %xmm6, 256(%rbx)\n movups %xmm7, 272(%rbx)\n"
         "stmxcsr 288(%rbx)\n fnstcw 292(%rbx)\n"
@@ -1381,13 +1386,19 @@ __attribute__((naked, noinline, used, no_instrument_function)) static void hr__g
         "callq *48(%r11)\n"
         "movq (%rsp), %rax\n movq 8(%rsp), %rdx\n movups 16(%rsp), %xmm0\n movups 32(%rsp), %xmm1\n"
         "addq $56, %rsp\n" HR__CFI("adjust_cfa_offset -56")
-        "retq\n");
+        "retq\n"
+        "8: ldmxcsr 288(%rbx)\n fninit\n fldcw 292(%rbx)\n" HR__CFI("escape 0x10, 3, 2, 0x73, 48")
+        "movups 160(%rbx), %xmm0\n movups 176(%rbx), %xmm1\n movups 192(%rbx), %xmm2\n movups 208(%rbx), %xmm3\n"
+        "movups 224(%rbx), %xmm4\n movups 240(%rbx), %xmm5\n movups 256(%rbx), %xmm6\n movups 272(%rbx), %xmm7\n"
+        "movq 48(%rbx), %rbx\n" HR__CFI("restore 3")
+        "jmpq *%r11\n");
+    __asm__ volatile("{|.intel_syntax noprefix}" : :); /* -masm=intel */
 }
 
 static uintptr_t hr__self(void)
 {
     uintptr_t self;
-    __asm__("movq %%fs:0, %0" : "=r"(self));
+    __asm__("{movq %%fs:0, %0|mov %0, QWORD PTR fs:0}" : "=r"(self));
     return self;
 }
 
@@ -1422,6 +1433,7 @@ static void hr__guard_reclaim(hr__call *call)
 static void hr__guard_enter(hr__call *call)
 {
     const uintptr_t top = call->stack + HR__PUSHED;
+    sigset_t mask;
     int index;
     call->error = errno;
     if (!*call->home) hr__guard_reclaim(call);
@@ -1430,18 +1442,23 @@ static void hr__guard_enter(hr__call *call)
         memcpy(call->arguments, (const void *)top, HR__STACKED);
     else
         call->stacked = hr__peek(top, call->arguments, HR__STACKED); /* the stack may end there */
-    pthread_sigmask(SIG_UNBLOCK, &call->guard->faults, &call->mask); /* a fault that is blocked ends the process */
-    for (index = 0; index < HR__FAULTS; index++)
-        if (sigismember(&call->mask, hr__faults[index]) == 1) sigaddset(&call->guard->unblocked, hr__faults[index]);
+    if (!call->guard->unmasked) { /* a fault that is blocked ends the process */
+        call->guard->unmasked = 1;
+        pthread_sigmask(SIG_UNBLOCK, &call->guard->faults, &mask);
+        for (index = 0; index < HR__FAULTS; index++)
+            if (sigismember(&mask, hr__faults[index]) == 1) sigaddset(&call->guard->unblocked, hr__faults[index]);
+    }
     errno = call->error;
 }
 
-/* Called by hr__gate after calls enough: the next hr_poll ends the guard. */
+/* Called by hr__gate after calls enough: they pass through from now on, and the next hr_poll ends the guard. */
 static void hr__guard_finish(hr__guard *guard)
 {
     const int kept = errno;
+    guard->enough += 64; /* asking for the time may cost more than the call */
     if (hr__now_us() - guard->begun_us < guard->least_us) return;
     guard->enough = UINT64_MAX;
+    hr__store(guard->thread, (uintptr_t)0);
     hr__store(guard->host->news, 1);
     hr__raise(guard->host->ready_fd);
     errno = kept;
@@ -1569,7 +1586,7 @@ static void hr__last_words(hr_host *host, hr__generation *generation, int number
     if (hr__load(host->guard->opening) != hr__self() && hr__ask(host, HR__WRITE, 200)) return;
     if (host->record_fd < 0) return;
     while (size + 5 < sizeof record && memcmp(host->written + size, "\nsum ", 5) != 0) size++;
-    if (++size > sizeof record - 1024) return;
+    if (++size > sizeof record - 576) return;
     memcpy(record, host->written, size);
     to = hr__put_crash(record + size, end, generation);
     sum = hr__crc(record, (size_t)(to - record));
@@ -1586,9 +1603,7 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     hr_host *host = guard->host;
     hr__generation *const crashed = guard->generation, *const old = guard->old;
     greg_t *registers = context->uc_mcontext.gregs;
-    unsigned char *vectors = (unsigned char *)context->uc_mcontext.fpregs; /* as FXSAVE lays it out */
     const uintptr_t stack = call->stack + HR__PUSHED;
-    const uint16_t none = 0, x87 = (uint16_t)call->x87;
     size_t index;
     int slot;
     crashed->crash.signal = number;
@@ -1620,9 +1635,10 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     memcpy((void *)stack, call->arguments, call->stacked);
     memcpy((void *)(stack - 8), &call->back, sizeof call->back);
     registers[REG_RSP] = (greg_t)(stack - 8);
-    registers[REG_RIP] = (greg_t)(uintptr_t)old->functions[call->stub->index];
+    registers[REG_RIP] = (greg_t)call->again;
+    registers[REG_R11] = (greg_t)(uintptr_t)old->functions[call->stub->index];
     registers[REG_EFL] &= ~(greg_t)0x40400; /* direction and alignment check */
-    registers[REG_RBX] = (greg_t)call->kept[0];
+    registers[REG_RBX] = (greg_t)(uintptr_t)call;
     registers[REG_RBP] = (greg_t)call->kept[1];
     registers[REG_R12] = (greg_t)call->kept[2];
     registers[REG_R13] = (greg_t)call->kept[3];
@@ -1636,14 +1652,6 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     registers[REG_R9] = (greg_t)call->passed[5];
     registers[REG_RAX] = (greg_t)call->passed[6];
     registers[REG_R10] = (greg_t)call->passed[7];
-    if (vectors) {
-        memcpy(vectors, &x87, 2);
-        memcpy(vectors + 2, &none, 2); /* status */
-        memcpy(vectors + 4, &none, 2); /* tags: all empty */
-        memcpy(vectors + 24, &call->mxcsr, 4);
-        memcpy(vectors + 160, call->vectors, sizeof call->vectors);
-    }
-    context->uc_sigmask = call->mask;
     errno = call->error;
 }
 
@@ -1732,23 +1740,27 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
 
 static void hr__on_fault(int number, siginfo_t *info, void *context)
 {
-    static __thread volatile sig_atomic_t passing __attribute__((tls_model("initial-exec")));
-    const int kept = errno;
+    /* A handler that was set after ours, calls ours, and is now "before" us would call in a circle: the same signal, deeper
+       on the stack. (It may as well leave by siglongjmp, so that nothing is reset here.) */
+    static __thread void *passed __attribute__((tls_model("initial-exec")));
+    static __thread uintptr_t passed_at __attribute__((tls_model("initial-exec")));
+    const uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    const int again = passed == context && here < passed_at, kept = errno;
     struct sigaction before;
     sigset_t mask;
     int index = 0;
-    if (!passing && hr__catch(number, info, (ucontext_t *)context)) return;
+    if (!again && hr__catch(number, info, (ucontext_t *)context)) return;
     errno = kept;
     while (hr__faults[index] != number) index++;
     before = hr__faults_before[index];
-    if (!passing && ((before.sa_flags & SA_SIGINFO) ? before.sa_sigaction != NULL
+    if (!again && ((before.sa_flags & SA_SIGINFO) ? before.sa_sigaction != NULL
                                                     : before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)) {
-        passing = 1;
+        passed = context;
+        passed_at = here;
         mask = ((ucontext_t *)context)->uc_sigmask;
         if (!(before.sa_flags & SA_NODEFER)) sigaddset(&mask, number);
         pthread_sigmask(SIG_SETMASK, &mask, NULL);
         pthread_sigmask(SIG_BLOCK, &before.sa_mask, NULL);
-        passing = 0;
         if (before.sa_flags & SA_SIGINFO)
             before.sa_sigaction(number, info, context);
         else
@@ -1900,6 +1912,7 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
         guard->task = (pid_t)syscall(SYS_gettid);
         if (pthread_getcpuclockid(pthread_self(), &guard->clock) != 0) guard->clock = CLOCK_PROCESS_CPUTIME_ID;
         sigemptyset(&guard->unblocked);
+        guard->unmasked = 0;
         hr__take_stack(guard);
         generation->guarded = 0; /* for hr__guard_end to give back */
         hr__store(guard->armed, 1);
@@ -2088,7 +2101,7 @@ static void hr__guard_answer(hr_host *host)
 static const char *hr__guard_make(hr_host *host)
 {
     const size_t page = 4096;
-    const size_t stubs = (host->count * HR__STUB + page - 1) & ~(page - 1);
+    const size_t stubs = ((host->count + 1) * HR__STUB + page - 1) & ~(page - 1); /* clang reads before a function */
     const size_t data = (sizeof(hr__guard) + host->count * sizeof(hr__stub) + page - 1) & ~(page - 1);
     unsigned char *memory, *stack, *snapshot;
     hr__guard *guard;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import signal
@@ -80,7 +82,8 @@ class Crasher(Obedient):
 
     def ends(self, command: str) -> int:
         """Do what it does not survive; its exit status."""
-        self.tell(command)
+        with contextlib.suppress(BrokenPipeError):  # it may have ended before
+            self.tell(command)
         return self.process.wait(PATIENCE)
 
     def crash(self) -> Crash | None:
@@ -186,18 +189,21 @@ def counted(state: str, more: int) -> str:
 # --- the matrix -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("threads", ["alone", "among"])
-@pytest.mark.parametrize("flag", ["-O0", "-O2"])
-@pytest.mark.parametrize("language", ["c", "c++"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+MATRIX = [
+    (compiler, language, flag, threads, kind)
+    for compiler, language, flag, threads, kind in itertools.product(
+        ("gcc", "clang"), ("c", "c++"), ("-O0", "-O2"), ("alone", "among"), KINDS
+    )
+    if kind not in SLOW or (flag, language) == ("-O0", "c")
+]
+
+
+@pytest.mark.parametrize(("compiler", "language", "flag", "threads", "kind"), MATRIX)
 def test_every_kind_of_crash(
     compiler: str, language: str, flag: str, threads: str, kind: str,
     library: Path, start: Start, tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
     """Rolled back with the state as at the swap and the call made again, or ended with a line in the record."""
-    if kind in SLOW and (flag, language) != ("-O0", "c"):
-        return
     make = maker(tmp_path_factory, compiler, flag, language == "c++")
     expected = KINDS[kind]
     cause = expected.alone if threads == "alone" else expected.among
@@ -232,8 +238,9 @@ def test_every_kind_of_crash(
     assert crash.cause == (cause or ("loop" if kind.startswith("endless") else "call"))
     frames = frames_of(data, crash)
     if kind != "broken-heap":
-        assert frames and frames[0].file == str(HERE / "crash.c"), (crash.frames, frames)
-    if flag == "-O0" and kind not in ("broken-heap", "stack-overflow"):
+        named = [frame.file for frame in frames if frame.file]  # an endless loop may be in the PLT just now
+        assert named and named[0] == str(HERE / "crash.c"), (crash.frames, frames)
+    if flag == "-O0" and kind not in ("broken-heap", "stack-overflow", "endless-outside"):
         assert frames[0].line == line_of(expected.line or kind), (crash.frames, frames)
     if cause:
         return

@@ -280,7 +280,7 @@ class Delivery:
             plugin=self.plugin.name,
             generation=crash.generation,
             host=crash.pid,
-            signal=signal.Signals(crash.signal).name,
+            signal=_signal(crash.signal),
             what=what,
             fate=crash.fate,
             cause=crash.cause,
@@ -297,7 +297,7 @@ class Delivery:
         self.slot.set_trouble(f"pid {crash.pid}: #{crash.generation} crashed: {what}{place}")
 
     def _place(self, crash: Crash) -> tuple[tuple[Frame, ...], str]:
-        """The frames in the plugin, and the innermost in words."""
+        """The frames in the plugin, and the innermost that has a name in words."""
         addresses = []
         for index, address in enumerate(crash.frames):
             if address is not None:
@@ -310,7 +310,7 @@ class Delivery:
         frames = lines.resolve(data, addresses)
         if not frames:
             return (), ""
-        place = str(_near(frames[0]))
+        place = str(_near(next((frame for frame in frames if frame.file), frames[0])))
         return frames, place if crash.frames[0] is not None else f"other code, called from {place}"
 
     def _crashed(self, image: Image) -> tuple[Finding, ...]:
@@ -519,7 +519,14 @@ _CAUSES = {
 
 
 def _what(crash: Crash) -> str:
-    return "an endless loop" if crash.cause == "loop" else signal.Signals(crash.signal).name
+    return "an endless loop" if crash.cause == "loop" else _signal(crash.signal)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _near(frame: Frame) -> Frame:

@@ -243,7 +243,7 @@ class Frame:
     """Address as in the library's file."""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.file else ""
+        place = f"{self.file}:{self.line}" if self.line else self.file
         function = f"{self.function}()" if self.function else ""
         return ", ".join(filter(None, (place, function))) or f"offset {self.offset:#x}"
 
