@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "crash.h"
@@ -31,6 +32,20 @@ static void own_handler(int number)
 }
 
 static void leave(void) { longjmp(back, 1); }
+
+/* Coroutines, each with a guarded call under way. */
+enum { COROUTINES = 3 };
+static ucontext_t main_context, contexts[COROUTINES];
+static char stacks[COROUTINES][65536];
+static int results[COROUTINES], turn;
+
+static void suspend(void) { swapcontext(&contexts[turn], &main_context); }
+
+static void coroutine(void)
+{
+    const int result = crash.crash_leave((crash_state *)now.state, suspend);
+    results[turn] = result;
+}
 
 #ifdef __cplusplus
 struct witness { /* that frames between are unwound */
@@ -157,6 +172,19 @@ int main(int count, char **arguments)
         } else if (strcmp(line, "leave") == 0) {
             if (setjmp(back) == 0) crash.crash_leave((crash_state *)now.state, leave);
             printf("leave\n");
+        } else if (strcmp(line, "suspend") == 0) {
+            for (turn = 0; turn < COROUTINES; turn++) {
+                getcontext(&contexts[turn]);
+                contexts[turn].uc_stack.ss_sp = stacks[turn];
+                contexts[turn].uc_stack.ss_size = sizeof stacks[turn];
+                contexts[turn].uc_link = &main_context;
+                makecontext(&contexts[turn], coroutine, 0);
+                swapcontext(&main_context, &contexts[turn]);
+            }
+            printf("suspend\n");
+        } else if (strcmp(line, "resume") == 0) {
+            for (turn = 0; turn < COROUTINES; turn++) swapcontext(&main_context, &contexts[turn]);
+            printf("resume %d %d %d\n", results[0], results[1], results[2]);
         } else if (strcmp(line, "throw") == 0) {
             volatile int caught = 0;
 #ifdef __cplusplus
