@@ -35,13 +35,16 @@ IMPORTS: dict[str, set[str]] = {
     "mapped": set(),
     "dwarf": {"model"},
     "layout": {"dwarf", "mapped", "plan"},
+    "contract": {"dwarf"},
     "preflight": {"model"},
     "verify": {"model", "preflight"},
     "loader": {"model"},
     "slot": {"model"},
     "carry": {"model", "dwarf", "layout", "plan", "slot"},
+    "programs": {"model", "dwarf", "layout", "contract", "slot"},
     "hosts": {"model", "slot"},
-    "deliver": {"model", "journal", "elf", "lines", "verify", "loader", "slot", "carry", "plan", "hosts"},
+    "deliver": {"model", "journal", "elf", "lines", "verify", "loader", "slot", "carry", "plan", "programs"}
+    | {"hosts"},
     "together": {"model", "journal", "slot", "deliver"},
     "once": {"model", "journal", "deliver", "slot", "hosts", "together"},
     "runner": {"model"},
@@ -70,7 +73,7 @@ FOR_TYPES_ONLY: set[tuple[str, str]] = set()
 SCONS = {"scons_internals", "audit", "expansions", "tool"}
 """Who may import SCons."""
 
-PURE = {"model", "elf", "lines", "plan", "mapped", "dwarf", "layout", "preflight", "verify"}
+PURE = {"model", "elf", "lines", "plan", "mapped", "dwarf", "layout", "contract", "preflight", "verify"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

@@ -25,25 +25,31 @@ class Carrier:
         self._slot = slot
         self._layouts: OrderedDict[str, Layout] = OrderedDict()
         self._words: dict[tuple[str, str], str] = {}
-        self._next: Layout | None = None
+        self._next: tuple[bytes, Layout] | None = None
+
+    def read(self, data: bytes) -> Layout:
+        """The layout of a library that is not published yet."""
+        if self._next is None or self._next[0] is not data:
+            self._next = data, layout.layout(data, self._slot.library, self._newest())
+        return self._next[1]
+
+    def layout_of(self, file: str) -> Layout:
+        """That of a generation, by its file name; HotReloadError when it is gone."""
+        return self._layout(file)
 
     def plans(self, data: bytes, origins: Mapping[str, int]) -> dict[str, Plan]:
         """To a library that is not published yet, by the file name of the generation that each begins at.
 
         ``origins``: with the bytes of state that a host of that generation has, for when its file is gone.
         """
-        self._next = None
-        found: dict[str, Plan] = {}
-        for origin, size in origins.items():
-            self._next = self._next or layout.layout(data, self._slot.library, self._newest())
-            found[origin] = self._plan(origin, size, self._next)
-        return found
+        return {origin: self._plan(origin, size, self.read(data)) for origin, size in origins.items()}
 
     def published(self, generation: Generation, plans: dict[str, Plan]) -> None:
-        """What ``plans`` read last has become a generation."""
+        """What was read last has become a generation, or is the newest one already."""
         name = os.path.basename(generation.path)
         if self._next is not None:
-            self._remember(name, self._next)
+            self._remember(name, self._next[1])
+            self._next = None
         for origin, plan in plans.items():
             self._words[origin, name] = plan.words
         for key in list(self._words)[:-64]:

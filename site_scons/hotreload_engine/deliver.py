@@ -33,6 +33,7 @@ from .model import (
     Verdict,
 )
 from .plan import Plan, encode
+from .programs import Programs
 from .slot import Parcel, Slot
 
 PATIENCE = 2.0
@@ -93,6 +94,9 @@ class Delivery:
         self._fallen: list[Host] = []
         self._reported: set[tuple[int, str]] = set()
         """Crashes that are reported: (pid, file name of the generation)."""
+        self.outdated: dict[int, bool] = {}
+        """Hosts for which alone the library was refused that was read last, since they were compiled against other
+        functions, by pid; whether their program has been built again since, so that a new start mends it."""
 
     # --- publishing ------------------------------------------------------------------------------------------
 
@@ -115,6 +119,7 @@ class Delivery:
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
             verdict = replace(verdict, findings=(*self._crashed(image), *verdict.findings))
+            verdict = self._with_contract(verdict, data, path, running)
             plans = self._plans(image, data, running, previous) if verdict.ok else {}
             verdict = replace(verdict, findings=verdict.findings + _dead_ends(running, plans, image.path))
             checked = time.perf_counter()
@@ -188,6 +193,21 @@ class Delivery:
             linked = verify.host(program, [image])
             return replace(verdict, findings=verdict.findings + linked.findings)
         return verdict
+
+    def _with_contract(self, verdict: Verdict, data: bytes, path: str, running: list[Host]) -> Verdict:
+        self.outdated = {}
+        if not running:
+            return verdict
+        new, layout_of = self._carrier.read(data), self._carrier.layout_of
+        agreement = self._files.programs.agreement(running, new, path, self.slot, layout_of)
+        if verdict.ok:
+            self.outdated = dict(agreement.outdated)
+        return replace(verdict, findings=verdict.findings + agreement.findings)
+
+    def acquaint(self) -> None:
+        """Read what will be asked of hosts' programs. For when there is nothing else to do."""
+        with contextlib.suppress(HotReloadError):
+            self._files.programs.acquaint(self.census())
 
     def _plans(self, image: Image, data: bytes, running: list[Host], previous: Generation | None) -> dict[str, Plan]:
         """From what each host runs, and from the newest generation, which a host may have changed over to just now."""
@@ -480,6 +500,7 @@ class Files:
 
     def __init__(self) -> None:
         self._images: dict[str, tuple[tuple[int, int, int], Image | None]] = {}
+        self.programs = Programs()
 
     def image(self, path: str) -> Image | None:
         """None when the file is not there or is not a readable ELF file (a mapped font, say)."""

@@ -82,10 +82,24 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """A parameter of a function, or what it returns."""
+
+    text: str
+    type: Callable[[], Type]
+    const: tuple[bool, ...]
+    """Of a pointer: whether what it points to is constant, then what that points to, ...; its own does not count."""
+
+
+@dataclass(frozen=True, eq=False)
 class Function:
     text: str
     """The prototype in words: ``int (struct state *, float)``."""
     size: int = 0
+    returns: Part | None = None
+    parameters: tuple[Part, ...] = ()
+    variadic: bool = False
+    """With ``...``; without parameters also one that C leaves open, ``int f()``."""
 
 
 @dataclass(frozen=True)
@@ -559,7 +573,7 @@ class _Unit:
                 return self._defined(name, tag)
             return self._record(tag, name, size, attributes, inside if abbrev.children else 0)
         if tag == _SUBROUTINE:
-            return Function(self.prototype("", attributes, inside if abbrev.children else 0))
+            return self.function("", attributes, inside if abbrev.children else 0)
         if tag == _UNSPECIFIED:
             return Opaque(name, "it is unspecified")
         if tag == _PTR_TO_MEMBER:
@@ -639,15 +653,42 @@ class _Unit:
             at += storage - from_top - bits if self.strings.order == "little" else from_top
         return Member(name, type_, at, bits)
 
-    def prototype(self, name: str, attributes: _Attributes, inside: int) -> str:
-        """In C's words, with the types' own names, so that two of them can be compared and shown."""
-        parameters = []
+    def function(self, name: str, attributes: _Attributes, inside: int) -> Function:
+        """Its text is in C's words, with the types' own names, so that it can be shown."""
+        parameters, variadic = [], False
         for abbrev, child, _ in self.children(inside) if inside else ():
             if abbrev.tag == _PARAMETER:
-                parameters.append(self.words(child.get(_TYPE)))
+                origin = child.get(_ORIGIN)  # the parameters of an inlined function's own copy
+                if _TYPE not in child and origin and origin[0] != "signature":
+                    child = origin[0].entry(origin[1])[1]
+                parameters.append(self._part(child.get(_TYPE)))
             elif abbrev.tag == _UNSPECIFIED_PARAMETERS:
-                parameters.append("...")
-        return f"{self.words(attributes.get(_TYPE))} {name}({', '.join(parameters) or 'void'})"
+                variadic = True
+        words = [part.text for part in parameters] + ["..."] * variadic
+        returns = self._part(attributes.get(_TYPE))
+        text = f"{returns.text} {name}({', '.join(words) or 'void'})"
+        return Function(text, 0, returns, tuple(parameters), variadic)
+
+    def _part(self, reference: Any) -> Part:
+        return Part(self.words(reference), lambda: self.type(reference), self._constants(reference))
+
+    def _constants(self, reference: Any) -> tuple[bool, ...]:
+        found, constant = [], False
+        for _ in range(40):
+            if reference is None:
+                break
+            unit, offset = reference
+            if unit == "signature":
+                break
+            abbrev, attributes, _ = unit.entry(offset)
+            if abbrev is None or abbrev.tag not in {_TYPEDEF, _POINTER, _REFERENCE, _RVALUE, *_QUALIFIERS}:
+                break
+            if abbrev.tag in (_POINTER, _REFERENCE, _RVALUE):
+                found.append(constant)
+                constant = False
+            constant = constant or abbrev.tag == _CONST
+            reference = attributes.get(_TYPE)
+        return (*found, constant)[1:]
 
     def words(self, reference: Any, depth: int = 0) -> str:
         """A type as it is spelt in C; typedefs are followed only where they name nothing."""
@@ -686,7 +727,7 @@ class _Unit:
                 return f"{head}({mark})({tail}" if not tail.startswith("*") else f"{head}({mark}{tail}"
             return inner + (mark if inner.endswith("*") else f" {mark}")
         if tag == _SUBROUTINE:
-            return self.prototype("", attributes, inside if abbrev.children else 0)
+            return self.function("", attributes, inside if abbrev.children else 0).text
         if tag == _ENUMERATION:
             return f"enum {name}".strip()
         if tag in _RECORDS:
@@ -854,7 +895,7 @@ class _Found:
     def function(self, name: str, unit: _Unit, at: int, own: _Attributes) -> None:
         def prototype() -> Function:
             abbrev, _, inside = unit.entry(at)
-            return Function(unit.prototype(name, own, inside if abbrev and abbrev.children else 0))
+            return unit.function(name, own, inside if abbrev and abbrev.children else 0)
 
         self.functions.setdefault(name, prototype)
 

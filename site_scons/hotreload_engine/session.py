@@ -65,6 +65,8 @@ class Session:
         self._cut: ChangeSet | None = None
         """What a pass that was cut short was about: built again even if the change that cut it comes to nothing."""
         self._told: set[str] = set()
+        self._renewed: set[int] = set()
+        """Hosts that were ended to be started again: their end was said with that."""
 
     def run(self) -> int:
         """Until a signal ends it; the exit status."""
@@ -109,6 +111,7 @@ class Session:
                 self._untidy = False
                 for delivery in self._deliveries:
                     delivery.tidy()
+                    delivery.acquaint()
             return
         records = {path for path in changes.files if any(d.slot.is_record(path) for d in self._deliveries)}
         marks = {path for path in changes.files if any(d.slot.is_mark(path) for d in self._deliveries)}
@@ -189,7 +192,13 @@ class Session:
 
     def _after(self, build: Build, cause: Cause, first: bool = False) -> None:
         """A pass is over: say what it did and deliver what it made."""
-        fresh = [delivery for delivery in self._deliveries if self._is_fresh(delivery)]
+        owned = self._runner.pid if self._runner else 0
+        fresh = [
+            delivery
+            for delivery in self._deliveries
+            # Refused for the host that we own while its program did not compile: now a new start may mend it.
+            if self._is_fresh(delivery) or (build.ok and build.steps and delivery.outdated.get(owned) is False)
+        ]
         good = build.ok and not self._graph.is_waiting
         self._emit(
             "build",
@@ -216,6 +225,7 @@ class Session:
             for delivery in self._deliveries:
                 delivery.slot.clear_trouble()
         self._deliver(fresh, cause)
+        self._renew_host(cause)
         if build.ok and self._runner and not self._runner.pid and (fresh or first):
             self._start_host()
 
@@ -278,11 +288,42 @@ class Session:
         except HotReloadError as error:
             self._emit.error(error)
 
+    def _renew_host(self, cause: Cause) -> None:
+        """The host that we own was compiled against other functions, and its program has been built again: a new start
+        is what it takes. Its state begins anew, and that is said."""
+        runner = self._runner
+        waiting = [delivery for delivery in self._deliveries if delivery.outdated]
+        if runner is None or not runner.pid or not waiting:
+            return
+        if any(delivery.outdated != {runner.pid: True} for delivery in waiting):
+            return  # others run too, or the program is still the old one: the refusal has said what to do
+        old = runner.pid
+        self._renewed.add(old)
+        runner.stop()
+        if not all(self._together.publish(waiting, cause).values()):
+            self._emit("host", pid=old, state="ended, since its functions changed; the next good build starts it")
+            return
+        self._bad = False
+        try:
+            runner.start()
+        except HotReloadError as error:
+            self._emit.error(error)
+            return
+        self._vigil.watch(runner.pid)
+        names = " and ".join(delivery.plugin.name for delivery in waiting)
+        self._emit(
+            "host",
+            pid=runner.pid,
+            state=f"restarted: pid {old} was compiled against other functions of {names}; its state began anew",
+            before=old,
+        )
+
     def _meet(self, quietly: bool = False) -> None:
         """Hosts have come: report them, and see that they end with a word."""
         for delivery in self._deliveries:
             for host in delivery.newcomers(quietly):
                 self._vigil.watch(host.pid)
+                self._untidy = True  # there is something to read about it
 
     def _crashes(self) -> None:
         """New code has crashed in hosts: the next good build mends it."""
@@ -295,12 +336,23 @@ class Session:
             self._crashes()
         for pid in ended:
             known = [delivery for delivery in self._deliveries if delivery.forget(pid)]
+            if pid in self._renewed:
+                self._renewed.discard(pid)
+                continue
             if self._runner and pid == self._runner.pid:
                 # Asked only now: what has ended for the vigil can be waited for, and its status is taken but once.
                 how = self._runner.ended()
                 self._emit("host", pid=pid, state=f"ended ({how}); it is started again with the next good build")
             elif known:
                 self._emit("host", pid=pid, state="ended")
+            self._without(pid)
+
+    def _without(self, pid: int) -> None:
+        """What was refused for a host that has ended now is published."""
+        refused = [delivery for delivery in self._deliveries if delivery.outdated.pop(pid, None) is not None]
+        free = [delivery for delivery in refused if not delivery.outdated]
+        if free and all(self._graph.is_current(delivery.plugin.library) for delivery in free):
+            self._deliver(free, Cause())
 
     # --- what is watched -------------------------------------------------------------------------------------
 

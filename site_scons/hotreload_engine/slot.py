@@ -177,6 +177,10 @@ class Slot:
                 f"cannot read a generation that a host runs: {error.strerror}", path, "restart that host"
             ) from error
 
+    def published_at(self, file: str) -> float:
+        """When the generation of this file name was published, Unix seconds; OSError when it is gone."""
+        return os.stat(os.path.join(self.directory, os.path.basename(file))).st_mtime
+
     def collect(self, in_use: Iterable[str]) -> None:
         """Delete old generations, but for the newest KEPT and those (file names) that hosts have mapped."""
         keep = set(in_use)

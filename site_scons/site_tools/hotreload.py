@@ -69,7 +69,7 @@ def HotLibrary(env, target, source, **overrides):
         plugin.Append(CPPDEFINES=["HR_RELEASE"])
     else:
         plugin.Append(SHLINKFLAGS=["-Wl,-Bsymbolic", "-Wl,--build-id"])  # own calls never bind to an older generation
-        if not any(flag.startswith("-g") for flag in _flags(env, "CCFLAGS", "CFLAGS", "CXXFLAGS", "SHCCFLAGS")):
+        if not _has_debug_flag(env, "SHCCFLAGS", "SHCFLAGS", "SHCXXFLAGS"):
             plugin.Append(SHCCFLAGS=["-g"])  # a debugger follows every generation
         if _is_gxx(plugin.subst("$CXX")):
             plugin.Append(SHCXXFLAGS=["-fno-gnu-unique"])  # such symbols keep a library mapped for ever
@@ -93,6 +93,8 @@ def HotProgram(env, target, source, plugins=(), hot=None, **overrides):
         # directly: a copy in the global scope would serve the calls of every later generation (old code, no error).
         host["_HOTRELOAD_LIBS"] = ["-Wl,--push-state,--as-needed", *_link_flags(env, libraries), "-Wl,--pop-state"]
         host["_LIBFLAGS"] = f"$_HOTRELOAD_LIBS {host['_LIBFLAGS']} -ldl -pthread"
+        if not _has_debug_flag(env):
+            host.Append(CCFLAGS=["-g"])  # tells which functions it was compiled against
         program = host.Program(target, source, **overrides)
         env.Requires(program, libraries)
         HotReload(env, host=program, plugins=libraries)
@@ -122,6 +124,10 @@ def HotReload(env, host=None, plugins=()):
         raise SCons.Errors.UserError(f"{place}: HotReload: no plugins given; write plugins=[library, ...]")
     for library in libraries:
         project.add(hosts, [library])
+
+
+def _has_debug_flag(env, *more):
+    return any(flag.startswith("-g") for flag in _flags(env, "CCFLAGS", "CFLAGS", "CXXFLAGS", *more))
 
 
 def _is_gxx(command):
