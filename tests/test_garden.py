@@ -199,3 +199,11 @@ def read_within(terminal: int) -> bytes:
     ready, _, _ = select.select([terminal], [], [], LIMIT)
     assert ready, "the program prints nothing any more"
     return os.read(terminal, 1 << 16)
+
+
+def test_the_readme_shows_the_walk() -> None:
+    """What the README prints of each step is what the step says."""
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").replace("short int", "short").splitlines()
+    first = shown.index("## A walk through a garden")
+    states = [line.strip() for line in shown[first : first + 50] if line.startswith("  state: ")]
+    assert states == list(WALK.values())

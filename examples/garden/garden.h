@@ -6,7 +6,8 @@
    - creatures.c: how a snail walks; a sign or a colour in the table of kinds
    - this file: a field more in a creature, `meals` an int, a kind in front of SNAIL, more letters for a name
    - world.c: `static unsigned pace`: the edited initialiser is taken, what was counted stays
-   - draw.c: what the picture looks like */
+   - draw.c: what the picture looks like
+   walk/ has ten edits, one a patch: patch -p1 < walk/1-field-added.patch, and so on. They begin at these files as they are. */
 #ifndef GARDEN_H
 #define GARDEN_H
 
