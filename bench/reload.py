@@ -29,7 +29,7 @@ PARTS = (
     ("event", lambda e: e["settle_ms"]),
     ("compile", lambda e: e["compile_ms"]),
     ("link", lambda e: e["link_ms"]),
-    ("graph: what to build, signatures, the rest of the quiet time", lambda e: e["build_ms"] - e["compile_ms"] - e["link_ms"]),
+    ("graph: what to build, signatures, settling", lambda e: e["build_ms"] - e["compile_ms"] - e["link_ms"]),
     ("check", lambda e: e["published"]["check_ms"]),
     ("publish", lambda e: e["published"]["publish_ms"]),
     ("signal, load, swap, answer", lambda e: e["host_ms"]),

@@ -74,6 +74,7 @@ def HotLibrary(env, target, source, **overrides):
         if _is_gxx(plugin.subst("$CXX")):
             plugin.Append(SHCXXFLAGS=["-fno-gnu-unique"])  # such symbols keep a library mapped for ever
         plugin.Prepend(RPATH=_from_below(plugin))
+        plugin.Append(SHLINKFLAGS=_linker(plugin))
     for variable, flag in (("SHCCFLAGS", "-fPIC"), ("SHLINKFLAGS", "-shared")):
         if flag not in _flags(plugin, variable):
             plugin.Append(**{variable: [flag]})
@@ -143,6 +144,22 @@ def _from_below(env):
     words += [word for word in _flags(env, "LINKFLAGS", "SHLINKFLAGS") if "rpath" in word]
     found = dict.fromkeys(match for word in words for match in re.findall(r"\$\{?ORIGIN\}?((?:/[^\s:,'\"]*)?)", word))
     return [env.Literal("\\$$ORIGIN/.." + tail) for tail in found]
+
+
+_LINKERS = {"mold": "ld.mold", "lld": "ld.lld"}
+
+
+def _linker(env):
+    """$HOTRELOAD_LINKER: mold, lld; auto: the first of them that is installed; "" (the default): the project's own."""
+    wanted = env.subst(str(env.get("HOTRELOAD_LINKER", "")))
+    if wanted not in ("", "auto", *_LINKERS):
+        raise SCons.Errors.UserError(f"HOTRELOAD_LINKER is {wanted!r}: 'mold', 'lld', 'auto' or '' are known")
+    names = _LINKERS if wanted == "auto" else [wanted] if wanted else []
+    found = next((name for name in names if env.WhereIs(_LINKERS[name])), "")
+    if wanted in _LINKERS and not found:
+        path = env.get("ENV", {}).get("PATH", "")
+        raise SCons.Errors.UserError(f"HOTRELOAD_LINKER: there is no {_LINKERS[wanted]} in {path}: install {wanted}")
+    return [f"-fuse-ld={found}"] if found else []
 
 
 def _add_header(env):
