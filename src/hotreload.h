@@ -113,6 +113,31 @@
        ...newest is damaged             somebody wrote into the run directory: build again
        generation N crashed: ...        change the code (CRASHES)
 
+   HOOKS
+     Called when the plugin defines them (the prototypes come with HR_FUNCTIONS; `plug` is its name), by the thread that
+     did the hr_poll, within it:
+       int plug_before_reload(void *state, char *reason, size_t size)
+           in the old code, before anything is carried over: stop threads, close what new code could not take over. Not 0:
+           not now, and why (`reason`, `size` bytes with the NUL). Then all goes on as it was, hr_poll's text and the
+           builder tell the reason, and it is asked again after 50 ms, later every two seconds (hr_fd and hr_wait wake).
+       void plug_after_reload(void *state, const hr_migration *what)
+           in the new code, when it has the state and the statics: start the threads again, register callbacks. Also for
+           the first generation (`from` 0; with HR_RELEASE in hr_open), and with `from` and `to` equal in the old code
+           when there was no reload after all though its plug_before_reload had returned 0, and in the old code after a
+           crash in the new (`from` is the one that crashed). A crash in it is one in new code (CRASHES).
+     They may not call hr_ functions of this host. hr_close calls none. Several plugins that change over together are all
+     asked first; one that says not now holds the others.
+     What no plan can know (another unit, another meaning, a handle) is migrated by a function of the plugin:
+       HR_MIGRATE(plug_state, angle, plug_to_radians)
+       void plug_to_radians(void *now, const void *was, const void *object)
+       { *(float *)now = *(const float *)was * 0.01745329f; (void)object; }
+     `now` is the new field, which holds its default; `was` the old one of that name (or by HR_RENAMED), NULL where there
+     was none; `object` the old object that it is a field of, of the old type. HR_MIGRATE_TYPE(type, function) does it for
+     whole objects: `was` and `object` are the same. It happens once: not for hosts that come from a generation with the
+     same line, so it may stay; give another function its own name. The function runs before the change-over, in the new
+     library, whose statics may not have their values yet, and must not change anything but `now`; pointers that it
+     copies stay good (the old library stays mapped), but no one moves them along. Not for bit-fields, not in unions.
+
    CRASHES
      The first calls into a new generation are guarded: 100 calls and one second at the least, or desc.guarded_calls
      alone. When one of them faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, also by an overflow of the stack)
@@ -219,6 +244,19 @@
 typedef enum hr_code { HR_CODES(HR__ENUM) HR__CODES } hr_code;
 #undef HR__ENUM
 
+/* What a change-over was, for PLUGIN_after_reload. */
+typedef struct hr_migration {
+    unsigned from, to;         /* numbers of generations; `from` 0: the first one; equal: it did not come to a reload */
+    size_t old_size, new_size; /* bytes of the state */
+    unsigned statics;          /* variables of the plugin that kept their values */
+    unsigned lost;             /* values that did not fit into their new type, or have no name any more */
+    const char *words;         /* what became of the fields, or why there was no reload; valid during the call */
+} hr_migration;
+
+typedef int hr_before_reload_fn(void *state, char *reason, size_t size);
+typedef void hr_after_reload_fn(void *state, const hr_migration *what);
+typedef void hr_migrate_fn(void *now, const void *was, const void *object);
+
 /* What a plugin says of itself (HR_STATE). */
 typedef struct hr_plugin_info {
     unsigned abi;
@@ -241,6 +279,7 @@ typedef struct hr_desc {
     int unguarded;             /* nonzero: no crash guard (CRASHES) */
     unsigned guarded_calls;    /* into each new generation; 0: 100 calls, and one second at the least */
     int loop_ms;               /* of processor time in one guarded call: an endless loop. 0: 10000; negative: no limit */
+    hr_after_reload_fn *started; /* HR_RELEASE only */
 } hr_desc;
 
 typedef struct hr_result {
@@ -262,6 +301,8 @@ typedef struct hr_host hr_host;
 #define HR_FUNCTIONS(plugin, LIST)                                                                                     \
     LIST(HR__TYPE)                                                                                                     \
     LIST(HR__PROTOTYPE)                                                                                                \
+    HR__EXTERN HR_EXPORT hr_before_reload_fn plugin##_before_reload;                                                   \
+    HR__EXTERN HR_EXPORT HR__LINKED hr_after_reload_fn plugin##_after_reload;                                          \
     struct plugin##_functions {                                                                                        \
         LIST(HR__MEMBER)                                                                                               \
     };                                                                                                                 \
@@ -272,6 +313,11 @@ typedef struct hr_host hr_host;
 #define HR__NAME(name, returned, parameters) #name,
 #define HR__POINTER(name, returned, parameters) name,
 #define HR__WEAK __attribute__((weak))
+#ifdef HR_RELEASE
+#define HR__LINKED HR__WEAK /* hr_open calls it, if it is there */
+#else
+#define HR__LINKED
+#endif
 
 /* In the plugin, once, without a semicolon: the type of its state, zeroed at first; or `initial`, a const object. The
    pointer tells the builder, through the debug information, what type it is. */
@@ -290,13 +336,22 @@ typedef struct hr_host hr_host;
 #define HR__HINT(type, was, now, line)                                                                                 \
     __attribute__((section("hr_hints"), used)) static const char hr__hint_##line[] = #type "." #now "=" #was;
 
+/* In the plugin, at file level, without a semicolon, before the function (of type hr_migrate_fn, not static): what becomes
+   of `field` of `type`, or of whole objects of `type`, when a host comes from a generation without this line. See HOOKS. */
+#define HR_MIGRATE(type, field, function) HR__MIGRATE(#type "." #field "@" #function, function, __LINE__)
+#define HR_MIGRATE_TYPE(type, function) HR__MIGRATE(#type "@" #function, function, __LINE__)
+#define HR__MIGRATE(hint, function, line) HR__MIGRATION(hint, function, line)
+#define HR__MIGRATION(hint, function, line)                                                                            \
+    HR__EXTERN HR_EXPORT hr_migrate_fn function;                                                                       \
+    __attribute__((section("hr_hints"), used)) static const char hr__migration_##line[] = hint;
+
 /* Before the declaration of a static or global of the plugin: it begins anew with every generation. Not for constants. */
 #define HR_FRESH __attribute__((section("hr_fresh")))
 
 #ifdef HR_RELEASE
 
 #define HR_TABLE(plugin, LIST) static const struct plugin##_functions plugin = {LIST(HR__POINTER)};
-#define HR_DESC(plugin, path) {#plugin, path, NULL, NULL, 0, 0, 0, 0, &hr_plugin_##plugin, 0, 0, 0}
+#define HR_DESC(plugin, path) {#plugin, path, NULL, NULL, 0, 0, 0, 0, &hr_plugin_##plugin, 0, 0, 0, plugin##_after_reload}
 
 struct hr_host {
     hr_result result;
@@ -315,7 +370,7 @@ static inline int hr_fd(hr_host *host)
 #define HR_TABLE(plugin, LIST)                                                                                         \
     static struct plugin##_functions plugin;                                                                           \
     static const char *const plugin##_names[] = {LIST(HR__NAME) NULL};
-#define HR_DESC(plugin, path) {#plugin, path, &plugin, plugin##_names, 0, 0, 0, 0, NULL, 0, 0, 0}
+#define HR_DESC(plugin, path) {#plugin, path, &plugin, plugin##_names, 0, 0, 0, 0, NULL, 0, 0, 0, NULL}
 
 HR__BEGIN
 
@@ -374,6 +429,14 @@ hr_result hr_open(hr_host **host, const hr_desc *desc)
     if (info && info->initial) memcpy(result.state, info->initial, info->state_size);
     (*host)->result = result;
     result.changed = 1;
+    if (desc->started) {
+        hr_migration what;
+        memset(&what, 0, sizeof what);
+        what.to = 1;
+        what.new_size = result.state_size;
+        what.words = "";
+        desc->started(result.state, &what);
+    }
     return result;
 }
 
@@ -528,7 +591,9 @@ typedef struct hr__generation {
     int guarded;                    /* it has taken the fault signals, for the safe point not to spend time on it */
     hr__crash crash;
     char path[PATH_MAX];
-    void **functions; /* as many as the host has names; in the same allocation */
+    hr_before_reload_fn *before; /* the plugin's hooks, or NULL */
+    hr_after_reload_fn *after;
+    void **functions; /* as many as the host has names, then hr__nothing and `after`; in the same allocation */
 } hr__generation;
 
 typedef struct hr__pointer { /* what libX.so.newest says */
@@ -567,6 +632,12 @@ struct hr_host {
     unsigned swaps;          /* atomic, grows after `running` is set */
     int stop;                /* atomic */
     double pause_us;         /* atomic */
+    int taken;               /* atomic: the owner has what was pending and has not decided yet */
+    int deferred;            /* atomic: the plugin said "not now"; the loader sees to another try */
+    int delay_ms;            /* until then; the owner's */
+    double again_us;         /* when; written before `deferred` */
+    unsigned excuses;        /* atomic: how often it was said */
+    char excuse[HR__REASON_SIZE]; /* why; "" when nothing is put off; under `lock` */
     pthread_mutex_t lock;    /* of the three below; the loader alone writes reason and refused */
     char reason[HR__REASON_SIZE]; /* "" or why it is not the newest, or not registered */
     int refused;
@@ -596,7 +667,7 @@ struct hr_host {
     unsigned sequence, kept, tried;
     hr__generation *marked;     /* list of crashed ones: never run again, never unmapped */
     char written[HR__RECORD_SIZE]; /* the record as it was written last */
-    unsigned recorded;          /* swaps, as the last record said */
+    unsigned recorded, excused; /* swaps and excuses, as the last record said */
     double load_us;
     char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
     char library[PATH_MAX];     /* absolute */
@@ -920,9 +991,10 @@ static void hr__write_record(hr_host *host, int closed)
     const hr__generation *running = hr__load(host->running);
     const char *status = closed                    ? "closed"
                          : host->refused           ? "refused"
-                         : hr__load(host->pending) ? "ready"
+                         : hr__load(host->pending) || hr__load(host->taken) ? "ready"
                          : running                 ? "running"
                                                    : "waiting";
+    char excuse[HR__REASON_SIZE];
     double pause_us;
     size_t index, used;
     ssize_t written;
@@ -936,7 +1008,10 @@ static void hr__write_record(hr_host *host, int closed)
     hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\n", host->load_us, pause_us,
                  hr__load(host->swaps), host->kept, hr__load(host->lost));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
-    hr__escape(line, host->reason);
+    pthread_mutex_lock(&host->lock);
+    memcpy(excuse, host->excuse, sizeof excuse);
+    pthread_mutex_unlock(&host->lock);
+    hr__escape(line, host->reason[0] ? host->reason : excuse);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
     hr__put_guard(host, record);
     hr__escape(line, host->parent);
@@ -1924,6 +1999,22 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
     hr__store(guard->thread, self);
 }
 
+/* What calls PLUGIN_after_reload of the generation that hr__guard_begin was for: a stub, when it is guarded. If it crashes,
+   hr__nothing is called in its place. */
+static hr_after_reload_fn *hr__guard_hook(hr_host *host, const hr__generation *generation)
+{
+    hr__guard *guard = host->guard;
+    unsigned char *stub;
+    hr_after_reload_fn *found = generation->after;
+    if (!found || !guard || guard->generation != generation || hr__load(guard->thread) != hr__self()) return found;
+    hr__store(guard->stubs[host->count].target, generation->functions[host->count + 1]);
+    stub = (unsigned char *)guard - (host->count + 1) * HR__STUB;
+    memcpy(&found, &stub, sizeof found);
+    return found;
+}
+
+static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned from, const char *words);
+
 /* At the safe point: what the handler did is made known, a guard that has seen calls enough ends. */
 static void hr__guard_news(hr_host *host)
 {
@@ -1941,6 +2032,7 @@ static void hr__guard_news(hr_host *host)
         pthread_mutex_unlock(&hr__slots_lock);
         hr__tell_crash(host, guard->generation);
         hr__guard_end(host);
+        hr__call_after(host, host->current->after, guard->generation->number, host->reason);
     } else if (guard->enough == UINT64_MAX) {
         hr__guard_end(host);
     }
@@ -2104,8 +2196,8 @@ static void hr__guard_answer(hr_host *host)
 static const char *hr__guard_make(hr_host *host)
 {
     const size_t page = 4096;
-    const size_t stubs = ((host->count + 1) * HR__STUB + page - 1) & ~(page - 1); /* clang reads before a function */
-    const size_t data = (sizeof(hr__guard) + host->count * sizeof(hr__stub) + page - 1) & ~(page - 1);
+    const size_t stubs = ((host->count + 2) * HR__STUB + page - 1) & ~(page - 1); /* clang reads before a function */
+    const size_t data = (sizeof(hr__guard) + (host->count + 1) * sizeof(hr__stub) + page - 1) & ~(page - 1);
     unsigned char *memory, *stack, *snapshot;
     hr__guard *guard;
     size_t index;
@@ -2148,7 +2240,7 @@ static const char *hr__guard_make(hr_host *host)
             guard->pools[pool][place].guard = guard;
             guard->pools[pool][place].home = &guard->spare[pool];
         }
-    for (index = 0; index < host->count; index++) {
+    for (index = 0; index <= host->count; index++) { /* one more: for PLUGIN_after_reload */
         static const unsigned char load[] = {0xF3, 0x0F, 0x1E, 0xFA, 0x49, 0xBB}; /* endbr64; movabsq $stub, %r11 */
         static const unsigned char jump[] = {0x41, 0xFF, 0x23};                   /* jmpq *(%r11) */
         hr__stub *const stub = &guard->stubs[index];
@@ -2214,6 +2306,10 @@ static void hr__guard_snapshot(hr_host *host) { (void)host; }
 static void hr__guard_begin(hr_host *host, hr__generation *generation)
 {
     if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
+}
+static hr_after_reload_fn *hr__guard_hook(hr_host *host, const hr__generation *generation)
+{
+    return (void)host, generation->after;
 }
 static void hr__guard_news(hr_host *host) { (void)host; }
 static void hr__guard_opening(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
@@ -2324,7 +2420,7 @@ static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
 #define HR__PLAN_LIMIT ((off_t)256 << 20)
 #define HR__NESTING 64
 
-enum { HR__COPY, HR__NUMBER, HR__BITS, HR__POINTER, HR__EACH, HR__END_OF_TEXT };
+enum { HR__COPY, HR__NUMBER, HR__BITS, HR__POINTER, HR__EACH, HR__END_OF_TEXT, HR__CALL_OWN };
 #define HR__BITS_OF(number) ((number) & 0x3FFFFFFFu)
 #define HR__TO_CHANGED 1u /* HR__POINTER: the layout of what it points to has changed */
 
@@ -2379,6 +2475,7 @@ static uint64_t hr__width(const hr__plan *plan, const hr__operation *operation, 
         if (operation->a >= plan->head->programs) return 0;
         return writes ? plan->programs[operation->a].new_size : plan->programs[operation->a].old_size;
     case HR__END_OF_TEXT: return writes ? operation->a : 1;
+    case HR__CALL_OWN: return number;
     default: return 0;
     }
 }
@@ -2389,6 +2486,7 @@ static int hr__in_bounds(const hr__plan *plan, const hr__operation *operation, i
     const uint64_t width = hr__width(plan, operation, writes);
     uint64_t offset = writes ? operation->to : operation->from;
     if (operation->kind == HR__END_OF_TEXT && !writes) return 1;
+    if (operation->kind == HR__CALL_OWN && !writes && !operation->a) return operation->count == 1;
     if (operation->kind == HR__BITS) offset /= 8;
     return width > 0 && operation->count > 0 && offset <= size && width <= size - offset &&
            (operation->count - 1) * step <= size - offset - width;
@@ -2445,6 +2543,14 @@ static int hr__check_plan(const hr_host *host, const hr__generation *generation,
         (head->state >= head->programs || plan->programs[head->state].old_size != head->old_state ||
          plan->programs[head->state].new_size != head->new_state))
         return 0;
+    for (index = 0; index < head->operations; index++) {
+        const hr__operation *each = &plan->operations[index];
+        if (each->kind == HR__CALL_OWN &&
+            (each->pairs != 1 || (uint64_t)each->table >= head->pairs ||
+             !(hr__segment(&generation->image,
+                           generation->image.base + (uintptr_t)plan->pairs[2 * (size_t)each->table], 1) & PF_X)))
+            return 0;
+    }
     for (index = 0; index < head->statics; index++) {
         const hr__static *each = &plan->statics[index];
         if (each->program >= head->programs || each->title >= head->strings ||
@@ -2719,6 +2825,7 @@ static uint64_t hr__where(const hr__plan *plan, uint32_t number, uint64_t offset
         inner = offset - begin - step * operation->from_step;
         if (step >= operation->count || inner >= width) continue;
         if (operation->kind == HR__EACH) inner = hr__where(plan, operation->a, inner, target);
+        if (operation->kind == HR__CALL_OWN && inner) return HR__GONE;
         return inner == HR__GONE ? HR__GONE : end + step * operation->to_step + inner;
     }
     return offset == 0 ? 0 : HR__GONE;
@@ -2783,6 +2890,15 @@ static void hr__move_pointer(hr__move *move, const hr__operation *operation, con
     memcpy(to, &value, sizeof value);
 }
 
+/* The user's own migration of a field: a function of the new code. `object`: the old one that the field is in. */
+static void hr__call_own(const hr__move *move, const hr__operation *operation, const unsigned char *object, void *now)
+{
+    const uintptr_t address = move->now->image.base + (uintptr_t)move->plan->pairs[2 * (size_t)operation->table];
+    hr_migrate_fn *function;
+    memcpy(&function, &address, sizeof function);
+    function(now, operation->a ? object + operation->from : NULL, object);
+}
+
 /* Turns one object of the old type into one of the new; `to` holds the new one's default. */
 static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from, unsigned char *to)
 {
@@ -2804,6 +2920,7 @@ static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from
             case HR__BITS: hr__move_bits(move, operation, source, target); break;
             case HR__POINTER: hr__move_pointer(move, operation, source, target); break;
             case HR__EACH: hr__apply(move, operation->a, source, target); break;
+            case HR__CALL_OWN: hr__call_own(move, operation, from, target); break;
             default:
                 if (!memchr(target, '\0', operation->a)) target[operation->a - 1] = '\0';
                 break;
@@ -2898,6 +3015,27 @@ static int hr__find_functions(const hr_host *host, hr__generation *generation, c
     return missing == 0;
 }
 
+/* In the place of PLUGIN_after_reload, when that has crashed. */
+static void hr__nothing(void *state, const hr_migration *what) { (void)state, (void)what; }
+
+/* PLUGIN_before_reload and PLUGIN_after_reload, where the plugin has them. */
+static void hr__find_hooks(const hr_host *host, hr__generation *generation)
+{
+    hr_after_reload_fn *const nothing = hr__nothing;
+    char name[NAME_MAX + 32];
+    void *symbol = NULL;
+    memcpy(&generation->functions[host->count], &nothing, sizeof nothing);
+    if (!host->desc.name || strlen(host->desc.name) >= NAME_MAX) return;
+    snprintf(name, sizeof name, "%s_before_reload", host->desc.name);
+    symbol = dlsym(generation->handle, name);
+    memcpy(&generation->before, &symbol, sizeof symbol);
+    snprintf(name, sizeof name, "%s_after_reload", host->desc.name);
+    symbol = dlsym(generation->handle, name);
+    memcpy(&generation->after, &symbol, sizeof symbol);
+    generation->functions[host->count + 1] = symbol;
+    dlerror();
+}
+
 /* Reads what the plugin says of its state; 0: it does not fit this host, reason said. */
 static int hr__check_state(const hr_host *host, hr__generation *generation, char *reason)
 {
@@ -2935,7 +3073,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
 {
     const double begun = hr__now_us();
     char name[NAME_MAX + 2];
-    hr__generation *generation = (hr__generation *)calloc(1, sizeof *generation + host->count * sizeof(void *));
+    hr__generation *generation = (hr__generation *)calloc(1, sizeof *generation + (host->count + 2) * sizeof(void *));
     if (!generation) {
         hr__say(reason, "out of memory: end something else");
         return NULL;
@@ -2961,6 +3099,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         return NULL;
     }
     hr__find_image(generation);
+    hr__find_hooks(host, generation);
     if (!hr__find_functions(host, generation, reason) || !hr__find_plan(host, generation, pointer->planned, reason) ||
         !hr__check_state(host, generation, reason) || !hr__prepare_state(generation, reason)) {
         hr__unload(host, generation);
@@ -3186,7 +3325,9 @@ static unsigned hr__take(hr_host *host, hr__taken *taken)
                      : !count || !other->released || !hr__in_turns(host, other) ||
                            !(hr__names(host, other) || hr__names(other, host)))
             continue;
+        hr__store(other->taken, 1);
         generation = hr__swap(other->pending, (hr__generation *)NULL);
+        if (!generation) hr__store(other->taken, 0);
         if (!generation) continue;
         other->runs = generation->number;
         other->waits = 0;
@@ -3278,6 +3419,10 @@ static void hr__settle(hr_host *host)
     hr__generation *rejected = hr__swap(host->rejected, (hr__generation *)NULL);
     hr__generation *retired = hr__swap(host->retired, (hr__generation *)NULL);
     if (rejected) hr__take_back(host, rejected);
+    if (hr__load(host->excuses) != host->excused) {
+        host->excused = hr__load(host->excuses);
+        hr__write_record(host, 0);
+    }
     if (swaps != host->recorded) {
         host->recorded = swaps;
         hr__write_record(host, 0);
@@ -3290,6 +3435,18 @@ static void hr__settle(hr_host *host)
         retired = next;
     }
     hr__write_record(host, 0);
+}
+
+/* What the plugin put off is tried again. Milliseconds until then; -1: nothing is put off. */
+static int hr__try_again(hr_host *host)
+{
+    double left;
+    if (!hr__load(host->deferred)) return -1;
+    left = host->again_us - hr__now_us();
+    if (left > 0) return (int)(left / 1e3) + 1;
+    hr__store(host->deferred, 0);
+    hr__announce(host);
+    return -1;
 }
 
 static void *hr__loader(void *argument)
@@ -3313,6 +3470,8 @@ static void *hr__loader(void *argument)
         wait_for[0].revents = wait_for[1].revents = wait_for[2].revents = 0;
         if (hr__is_held(host) && (patience < 0 || patience > HR__TOGETHER_S * 1000)) patience = HR__TOGETHER_S * 1000;
         if (host->record_fd < 0 && (patience < 0 || patience > HR__RETRY_MS)) patience = HR__RETRY_MS;
+        index = hr__try_again(host);
+        if (index >= 0 && (patience < 0 || patience > index)) patience = index;
         woken = poll(wait_for, 3, patience);
         hr__guard_answer(host);
         patience = hr__guard_watch(host);
@@ -3367,7 +3526,92 @@ static void hr__reject(hr_host *host, hr__generation *generation, const char *re
                                             __ATOMIC_ACQUIRE)) {
         }
     }
+    hr__store(host->taken, 0);
     hr__raise(host->nudge_fd);
+}
+
+/* --- the plugin's hooks (safe point) -------------------------------------------------------------------------------- */
+
+/* Calls PLUGIN_after_reload of what runs now. `from`: of the generation before. New code may run in here: hr__guard_hook
+   gives a guarded way to it. */
+static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned from, const char *words)
+{
+    const hr__plan *plan = &host->current->plan;
+    hr_migration what;
+    if (!after) return;
+    memset(&what, 0, sizeof what);
+    what.from = from;
+    what.to = host->current->number;
+    what.old_size = what.new_size = host->current->state_size;
+    what.words = words;
+    if (!words) {
+        what.words = plan->bytes ? plan->strings + plan->head->words : "";
+        what.old_size = from ? host->previous->state_size : 0;
+        what.statics = plan->bytes ? plan->head->statics : 0;
+        what.lost = host->current->lost;
+    }
+    after(host->state, &what);
+}
+
+/* Asks PLUGIN_before_reload of what runs, the old code. 0: not now, excuse said. */
+static int hr__call_before(hr_host *host, char *excuse)
+{
+    char reason[HR__REASON_SIZE - 32] = "";
+    if (!host->current || !host->current->before) return 1;
+    if (host->current->before(host->state, reason, sizeof reason) == 0) return 1;
+    reason[sizeof reason - 1] = '\0';
+    hr__say(excuse, "not now: %s", reason[0] ? reason : "the plugin gives no reason");
+    return 0;
+}
+
+/* `generation` waits on, unless a newer one has come; the loader announces it again when `delay_ms` are over. */
+static void hr__put_off(hr_host *host, hr__generation *generation, const char *excuse)
+{
+    hr__generation *none = NULL;
+    pthread_mutex_lock(&hr__slots_lock);
+    host->runs = host->current ? host->current->number : 0;
+    if (__atomic_compare_exchange_n(&host->pending, &none, generation, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        host->waits = generation->number;
+        host->released = 1;
+    } else {
+        generation->next = hr__load(host->retired);
+        while (!__atomic_compare_exchange_n(&host->retired, &generation->next, generation, 0, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_ACQUIRE)) {
+        }
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+    pthread_mutex_lock(&host->lock);
+    memcpy(host->excuse, excuse, sizeof host->excuse);
+    pthread_mutex_unlock(&host->lock);
+    host->delay_ms = host->delay_ms ? host->delay_ms < 1000 ? 2 * host->delay_ms : 2000 : 50;
+    host->again_us = hr__now_us() + host->delay_ms * 1e3;
+    __atomic_fetch_add(&host->excuses, 1, __ATOMIC_ACQ_REL);
+    hr__store(host->taken, 0);
+    hr__store(host->deferred, 1);
+    if (host->has_loader) hr__raise(host->nudge_fd);
+}
+
+/* Whether the plugins of all that is `taken` let go: all or none. Those that had said yes before one said no are told that
+   they go on. */
+static int hr__may_change_over(const hr__taken *taken, unsigned count)
+{
+    char excuse[HR__REASON_SIZE] = "";
+    unsigned index, asked;
+    for (index = 0; index < count; index++)
+        if (taken[index].host->current && taken[index].generation->from != taken[index].host->current)
+            return 1; /* it goes back to its loader without a word */
+    for (asked = 0; asked < count && hr__call_before(taken[asked].host, excuse); asked++) {
+    }
+    if (asked == count) return 1;
+    for (index = 0; index < count; index++) {
+        hr_host *host = taken[index].host;
+        char why[HR__REASON_SIZE] = "";
+        if (index != asked) hr__say(why, "%s, which was built together with it, waits: ", taken[asked].host->base);
+        hr__say(why, "%s", excuse);
+        if (index < asked) hr__call_after(host, host->current->after, host->current->number, why);
+        hr__put_off(host, taken[index].generation, why);
+    }
+    return 0;
 }
 
 /* Whether all of `taken` can be changed over to: all or none, so nothing is touched before that is known. What cannot be
@@ -3388,6 +3632,8 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
         if (index != bad) hr__say(why, "%s, which was built together with it, is refused: ", taken[bad].host->base);
         hr__say(why, "%s", reason);
         hr__reject(taken[index].host, taken[index].generation, stale ? NULL : why);
+        if (!stale && taken[index].host->current) /* it had been asked, and goes on */
+            hr__call_after(taken[index].host, taken[index].host->current->after, taken[index].host->current->number, why);
     }
     return bad == count;
 }
@@ -3410,13 +3656,20 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     host->result.changed = 1;
     host->result.pause_us = hr__now_us() - begun;
     __atomic_store(&host->pause_us, &host->result.pause_us, __ATOMIC_RELEASE);
+    pthread_mutex_lock(&host->lock);
+    host->excuse[0] = '\0';
+    pthread_mutex_unlock(&host->lock);
+    host->delay_ms = 0;
+    hr__store(host->deferred, 0);
     hr__store(host->running, generation);
+    hr__store(host->taken, 0);
     if (retired) {
         retired->next = hr__load(host->retired);
         while (!__atomic_compare_exchange_n(&host->retired, &retired->next, retired, 0, __ATOMIC_ACQ_REL,
                                             __ATOMIC_ACQUIRE)) {
         }
     }
+    hr__call_after(host, hr__guard_hook(host, generation), host->previous ? host->previous->number : 0, NULL);
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
     if (host->has_loader) hr__raise(host->nudge_fd);
 }
@@ -3437,16 +3690,17 @@ static hr_result hr__take_news(hr_host *host)
     hr__store(host->news, 0);
     hr__guard_news(host);
     count = hr__take(host, taken);
-    if (!hr__can_change_over(taken, count)) count = 0;
+    if (!hr__may_change_over(taken, count) || !hr__can_change_over(taken, count)) count = 0;
     for (index = 0; index < count; index++) {
         hr__change_over(taken[index].host, taken[index].generation, begun);
         if (taken[index].host != host) hr__announce(taken[index].host); /* its own hr_poll tells of it */
     }
+    if (count) hr__guard_news(host); /* PLUGIN_after_reload may have crashed */
     pthread_mutex_lock(&host->lock);
     host->result.refused = host->untold;
     host->untold = 0;
     host->result.code = host->refused ? HR_REFUSED : host->current ? HR_RUNNING : HR_WAITING;
-    memcpy(host->text, host->reason, sizeof host->text);
+    memcpy(host->text, host->reason[0] ? host->reason : host->excuse, sizeof host->text);
     pthread_mutex_unlock(&host->lock);
     host->result.text = host->text[0] ? host->text : texts[host->result.code];
     result = host->result;

@@ -140,6 +140,8 @@ def answer(before: Host, generation: int) -> Ack:
         return Ack(now, generation, ok=False, reason="it has ended")
     if _process_state(before.pid) in "Tt":
         reason = "it is stopped (SIGSTOP or a debugger) and will reload when it goes on"
+    elif now.status == "ready" and now.reason:
+        reason = now.reason  # the plugin said "not now", and why
     elif now.status == "ready":
         reason = "the new code is loaded and waits for the host's safe point (hr_poll)"
     else:

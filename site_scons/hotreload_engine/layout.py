@@ -30,7 +30,7 @@ from .mapped import Mapped
 from .plan import LOST, NONE, NONE64, POINTS_TO_CHANGED, Kind, Landmark, Operation, Plan, Program, Static
 
 HINTS = "hr_hints"
-"""Section of the strings that HR_RENAMED leaves: ``type.new=old``."""
+"""Section of the strings that HR_RENAMED leaves: ``type.new=old``, and HR_MIGRATE: ``type.field@function``."""
 FRESH = "hr_fresh"
 """Section of the variables that HR_FRESH keeps out of this."""
 _STATE = "hr_state_of_"
@@ -140,7 +140,8 @@ class _Tally:
 
 
 _KINDS = (
-    "new", "gone", "renamed", "widened", "narrowed", "converted", "re-mapped", "grown", "shrunk", "replaced", "anew",
+    "new", "gone", "renamed", "migrated", "widened", "narrowed", "converted", "re-mapped", "grown", "shrunk",
+    "replaced", "anew",
 )  # fmt: skip
 
 
@@ -155,6 +156,12 @@ class _Maker:
         self._texts: list[str] = []
         self._hints = _hints(new.mapped)
         self._copies: dict[int, int] = {}
+        self._own = _own(new.mapped)
+        """Functions for fields (type, field) or types (type, ""), but for those that the old code had already."""
+        for key, function in _own(old.mapped).items():
+            if self._own.get(key) == function:
+                del self._own[key]
+        self._unused = dict(self._own)
         self._keep = False
         self._pointers = False
         """Whether anything that is carried holds pointers."""
@@ -185,6 +192,9 @@ class _Maker:
             return Plan(*sizes, refusal=f"{refusal.path}: {refusal.why}")
         parts = [f"state: {tally.words() or 'empty'}"] if any(sizes) else []
         parts += [f"statics: {words}"] if words else []
+        if self._unused:
+            names = ", ".join(".".join(filter(None, key)) for key in self._unused)
+            parts += [f"HR_MIGRATE finds nothing to migrate: {names}"]
         return Plan(
             *sizes,
             state,
@@ -199,6 +209,9 @@ class _Maker:
         )
 
     def _by_bytes(self, why: str) -> Plan:
+        if self._own:
+            sizes = self._old.state_size, self._new.state_size
+            return Plan(*sizes, refusal=f"HR_MIGRATE needs the types of the fields ({why})")
         return blind(self._old.state_size, self._new, why)
 
     def _same_everywhere(self, side: Layout, type_: Type) -> None:
@@ -241,7 +254,12 @@ class _Maker:
             self._programs.append(None)
             self._alive += [old, new]
         operations: list[Operation] = []
-        if isinstance(old, Record) and isinstance(new, Record) and "union" not in (old.kind, new.kind):
+        own = self._own.get((new.name, "")) if isinstance(old, Record) and isinstance(new, Record) else None
+        if own and isinstance(new, Record):
+            self._unused.pop((new.name, ""), None)
+            tally.note("migrated", f"{new.name}: {own}")
+            operations.append(self._call(path, own, old, 0, new, 0))
+        elif isinstance(old, Record) and isinstance(new, Record) and "union" not in (old.kind, new.kind):
             self._record(operations, path, old, new, tally)
         else:
             self._convert(operations, path, "", old, new, 0, 0, 0, 0, tally)
@@ -316,6 +334,14 @@ class _Maker:
                 tally.note("renamed", f"{hint} → {now.name}")
             if was is None and now.name.startswith("<"):
                 was = next((were.pop(key) for key in list(were) if _share(key, now.name)), None)
+            if own := self._own.get((new.name, now.name)):
+                self._unused.pop((new.name, now.name), None)
+                if now.bits or (was is not None and was.bits):
+                    raise _Refusal(f"{path}.{now.name}", "HR_MIGRATE is not for bit-fields")
+                tally.note("migrated", f"{now.name}: {own}")
+                type_, at = (was.type, was.bits_at // 8) if was is not None else (None, 0)
+                out.append(self._call(f"{path}.{now.name}", own, type_, at, now.type, now.bits_at // 8))
+                continue
             if was is None:
                 tally.note("new", now.name)
                 continue
@@ -325,6 +351,17 @@ class _Maker:
             )  # fmt: skip
         for gone in were.values():
             tally.note("gone", gone.name)
+
+    def _call(self, path: str, function: str, old: Type | None, from_: int, new: Type, to: int) -> Operation:
+        """The user's own migration; what it copies may point anywhere."""
+        symbol = self._new.mapped.by_name.get(function)
+        if symbol is None or not symbol.is_function:
+            raise _Refusal(path, f"HR_MIGRATE names the function {function}, which the plugin does not define")
+        self._keep = True
+        self._tables.append(((symbol.address, 0),))
+        return Operation(
+            Kind.CALL, from_, to, a=old.size if old is not None else 0, b=new.size, table=len(self._tables) - 1
+        )
 
     def _union(
         self, out: list[Operation], path: str, name: str, old: Record, new: Record, from_: int, to: int, tally: _Tally
@@ -799,6 +836,17 @@ def _hints(mapped: Mapped) -> dict[tuple[str, str], str]:
         type_, _, name = new.rpartition(".")
         if type_ and name and old:
             found[type_.removeprefix("struct ").removeprefix("enum ").strip(), name] = old.strip()
+    return found
+
+
+def _own(mapped: Mapped) -> dict[tuple[str, str], str]:
+    """(type, field) → the function of HR_MIGRATE; the field is "" for HR_MIGRATE_TYPE."""
+    found = {}
+    for text in mapped.section(HINTS)[1].decode("utf-8", "replace").split("\0"):
+        target, at, function = text.partition("@")
+        type_, _, field_ = target.partition(".")
+        if at and type_ and function:
+            found[type_.removeprefix("struct ").strip(), field_.strip()] = function.strip()
     return found
 
 

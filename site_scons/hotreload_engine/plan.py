@@ -37,6 +37,9 @@ class Kind(IntEnum):
     """Program ``a`` for each element."""
     END = 5
     """A text of ``a`` bytes that was cut gets a NUL, if it has none."""
+    CALL = 6
+    """The user's own function, whose address in the new file is the table's only entry: ``a`` bytes of the old field
+    (0: there is none), ``b`` bytes of the new one."""
 
 
 POINTS_TO_CHANGED = 1

@@ -23,6 +23,9 @@ int main(int count, char **arguments)
             text[0] = '\0';
             plug.plug_show(now.state, text, sizeof text);
             printf("%s\n", text);
+        } else if (strcmp(line, "look\n") == 0) { /* once */
+            now = hr_poll(host);
+            printf("%u %s\n", now.generation, now.text);
         } else if (strcmp(line, "poll\n") == 0) { /* until there is news */
             now = hr_poll(host);
             for (tries = 0; tries < 30000 && !now.changed && !now.refused; tries++) {

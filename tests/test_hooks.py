@@ -1,0 +1,340 @@
+"""The plugin's hooks and its own migrations, in real hosts: what they are told, "not now", crashes in them."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ticker
+from harness import ROOT, Project, need, until
+from hotreload_engine import hosts
+from migration_kit import HERE, Workshop, carried, plan_of, source
+
+_places = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["gcc", "clang", "g++", "clang++"])
+def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    compiler = {"g++": "gcc", "clang++": "clang"}.get(request.param, request.param)
+    flags = ("-g", "-pthread", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+    if request.param == "g++":
+        flags += ("-fno-gnu-unique",)
+    yield Workshop(compiler, tmp_path_factory.mktemp("hooks"), flags, plusplus="++" in request.param)
+
+
+def place(workshop: Workshop) -> Path:
+    return workshop.directory / f"p{next(_places)}"
+
+
+LOGGED = """
+typedef struct state { int busy, asked; %s char log[1024]; } state;
+static void hr_log(state *s, const char *text) { strncat(s->log, text, sizeof s->log - strlen(s->log) - 1); }
+"""
+
+
+def logged(
+    number: int, fields: str = "", set_: str = "s->busy = !s->busy;", after: str = "", more: str = "", types: str = ""
+) -> str:
+    """A plugin that writes down which of its hooks were called, and with what; busy at will."""
+    hooks = f"""
+int plug_before_reload(void *raw, char *reason, size_t size)
+{{
+    state *s = (state *)raw;
+    s->asked++;
+    if (s->busy) snprintf(reason, size, "level %d is being saved", s->busy);
+    else hr_log(s, "before{number} ");
+    return s->busy;
+}}
+void plug_after_reload(void *raw, const hr_migration *what)
+{{
+    state *s = (state *)raw;
+    char text[512];
+    snprintf(text, sizeof text, "after{number}(%u %u %d %u %u %s) ", what->from, what->to,
+             (int)(what->new_size - what->old_size), what->statics, what->lost, what->words);
+    hr_log(s, text);
+    {after}
+}}
+"""
+    return source(types + LOGGED % fields, set_=set_, show='"%d %s", s->asked, s->log', more=more + hooks)
+
+
+# --- what they are told -------------------------------------------------------------------------------------
+
+
+def test_both_are_called_with_what_was_done(workshop: Workshop) -> None:
+    """The old code's before, then the new one's after, with the numbers, sizes, counts and words of the change-over."""
+    keep = "static int hr_count; int hr_counted(void) { return hr_count++; }"
+    first = workshop.library(logged(1, "long level;", set_="s->level = 70000;", more=keep))
+    second = workshop.library(logged(2, "int more; short level;", more=keep))
+    with carried(place(workshop), workshop.host(), first) as host:
+        assert host.ask("show").startswith("0 after1(0 1 ")
+        host.ask("set")
+        _, said = host.reload(second)
+        assert said.startswith("changed 2"), said
+        log = host.ask("show")
+        assert log.startswith("1 after1(0 1 "), log
+        after = log.partition(" before1 ")[2]
+        assert after.startswith("after2(1 2 0 1 1 state: 2 kept, 1 moved, 1 new (more = 0), 1 narrowed (level:"), log
+
+
+def test_a_plugin_without_hooks_is_as_before(workshop: Workshop) -> None:
+    """Only one of the two, or none, on either side: each is called where it is."""
+    bare = source(LOGGED % "", show='"%d %s", s->asked, s->log').replace(
+        "static void", "__attribute__((unused)) static void"
+    )
+    with carried(place(workshop), workshop.host(), workshop.library(bare)) as host:
+        assert host.reload(workshop.library(logged(2)))[1].startswith("changed 2")
+        assert host.ask("show").startswith("0 after2(1 2 ")
+        assert host.reload(workshop.library(bare + "\n/* again */ int hr_again(void) { return 1; }"))[1].startswith(
+            "changed"
+        )
+        assert host.ask("show").endswith("before2 ")
+
+
+def test_a_reload_that_does_not_come_is_told_to_the_old_code(workshop: Workshop) -> None:
+    """It had let go, and nothing changed: it hears why, with equal numbers, and can start again what it stopped."""
+    node = "struct node { %s int v; };\n"
+    first = workshop.library(
+        logged(1, "struct node *n;", "s->n = (struct node *)calloc(1, 64); s->n->v = 1;", types=node % "")
+    )
+    second = workshop.library(logged(2, "struct node *n;", "s->n->v = 2;", types=node % "int more;"))
+    with carried(place(workshop), workshop.host(), first) as host:
+        host.ask("set")
+        _, said = host.reload(second)
+        assert said.startswith("refused 1 state.n->"), said
+        log = host.ask("show")
+        assert "before1 after1(1 1 0 0 0 state.n->" in log and "after2" not in log, log
+
+
+# --- not now ------------------------------------------------------------------------------------------------
+
+
+def test_not_now_and_then_now(workshop: Workshop) -> None:
+    """The reload waits, hosts and builder tell why, the old code goes on; then it is taken without another signal."""
+    with carried(place(workshop), workshop.host(), workshop.library(logged(1))) as host:
+        host.ask("set")
+        before = hosts.census(host.slot).hosts[0]
+        host.publish(workshop.library(logged(2)))
+        host.signal()
+        until(lambda: host.ask("look") == "1 not now: level 1 is being saved", "the host's own word")
+
+        def answer() -> bool:
+            found = hosts.answer(before, 2)
+            return found.pending and found.reason == "not now: level 1 is being saved"
+
+        until(answer, "the builder's word")
+        asked = int(host.ask("show").split()[0])
+        looks = 400
+        for _ in range(looks):
+            host.ask("look")
+        assert int(host.ask("show").split()[0]) - asked < looks / 2, "it is asked at every poll"
+        until(lambda: host.ask("look") and int(host.ask("show").split()[0]) > asked, "another try")
+        host.ask("set")
+        until(lambda: host.ask("look").startswith("2 the newest"), "the new code")
+        assert "before1 after2(1 2" in host.ask("show")
+        final = until(lambda: (a := hosts.answer(before, 2)) and not a.pending and a, "the answer")
+        assert final.ok and final.reason == ""
+
+
+def test_what_is_newer_takes_the_place_of_what_waits(workshop: Workshop) -> None:
+    """Two saves while the plugin says not now: the second is what it changes over to."""
+    with carried(place(workshop), workshop.host(), workshop.library(logged(1))) as host:
+        host.ask("set")
+        for number in (2, 3):
+            host.publish_from_running(workshop.library(logged(number)))
+            until(lambda: "not now" in host.ask("look"), "a refusal for now")
+        host.ask("set")
+        until(lambda: host.ask("look").startswith("3 "), "the newest code")
+        assert "after2" not in host.ask("show") and "after3(1 3" in host.ask("show")
+
+
+def test_the_watch_says_that_it_waits(made: Project, compiler: str) -> None:
+    """scons watch: the reason, while it waits; the reload, when it has come."""
+    ticker.lay(made, compiler)
+    made.edit("src/plug.c", "void plug_tick", """#include <unistd.h>
+int plug_before_reload(void *state, char *reason, size_t size)
+{
+    (void)state;
+    snprintf(reason, size, "a level is being saved");
+    return access("busy", F_OK) == 0;
+}
+void plug_tick""")  # fmt: skip
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    made.write("busy", "")
+    ticker.set_number(made, 2)
+    event = watch.wait("reload", lambda e: e["pending"])
+    assert event["reason"] == "not now: a level is being saved" and event["running"] == 1
+    made.path("busy").unlink()
+    watch.reloaded(host=host.pid)
+    ticker.runs(host, 2)
+
+
+# --- what they are for --------------------------------------------------------------------------------------
+
+THREAD = """
+#include <pthread.h>
+typedef struct state {{ pthread_t thread; int stop, runs, by, {more} ticks; }} state;
+static void *hr_tick(void *raw)
+{{
+    state *s = (state *)raw;
+    while (!__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) __atomic_fetch_add(&s->ticks, 1, __ATOMIC_ACQ_REL);
+    s->by = {number};
+    return NULL;
+}}
+int plug_before_reload(void *raw, char *reason, size_t size)
+{{
+    state *s = (state *)raw;
+    __atomic_store_n(&s->stop, 1, __ATOMIC_RELEASE);
+    return pthread_join(s->thread, NULL);
+}}
+void plug_after_reload(void *raw, const hr_migration *what)
+{{
+    state *s = (state *)raw;
+    s->stop = 0;
+    s->runs++;
+    pthread_create(&s->thread, NULL, hr_tick, s);
+}}
+"""
+
+
+def test_a_thread_of_the_plugin_is_stopped_and_started(workshop: Workshop) -> None:
+    """No thread is in old code when it goes; each generation's own runs, and the state that it counts in may move."""
+    texts = [
+        source(
+            THREAD.format(number=number, more="more, " * (number % 2)),
+            show='"%d %d %d", s->by, s->runs, __atomic_load_n(&s->ticks, __ATOMIC_ACQUIRE) > 0',
+            state="HR_STATE(plug, state)",
+        )
+        for number in range(1, 6)
+    ]
+    with carried(place(workshop), workshop.host(), workshop.library(texts[0])) as host:
+        for number, text in enumerate(texts[1:], 2):
+            _, said = host.reload(workshop.library(text))
+            assert said.startswith(f"changed {number}"), said
+            until(lambda number=number: host.ask("show") == f"{number - 1} {number} 1", "the thread's work")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_a_crash_in_a_hook_is_rolled_back(workshop: Workshop) -> None:
+    """The old code is back with its state, hears of it, and the next good library is taken."""
+    first = workshop.library(logged(1))
+    bad = workshop.library(logged(2, after="s->busy = 9; *(volatile int *)8 = 1;"))
+    with carried(place(workshop), workshop.host(), first) as host:
+        host.publish(bad)
+        host.signal()
+        said = host.ask("poll")
+        assert said.startswith("changed 1 generation 2 crashed: SIGSEGV"), said
+        log = host.ask("show")
+        assert "before1 after1(2 1" in log and "after2" not in log, log
+        host.publish_from_running(workshop.library(logged(3)))
+        until(lambda: host.ask("look").startswith("3 "), "the next library")
+        assert "after3(1 3" in host.ask("show")
+
+
+def test_release_calls_what_starts(tmp_path: Path) -> None:
+    """With HR_RELEASE the plugin's after is called in hr_open, as for a first generation; without one nothing is."""
+    for compiler, language in (("gcc", "c"), ("clang", "c"), ("g++", "c++"), ("clang++", "c++")):
+        tool = need(compiler, "clang" if "clang" in compiler else compiler)
+        for text, expected in ((logged(1), "0 after1(0 1 "), (source(LOGGED % ""), "")):
+            (tmp_path / "plug.c").write_text(text)
+            common = [tool, "-x", language, "-DHR_RELEASE", "-w", f"-I{ROOT / 'src'}", f"-I{HERE}"]
+            library, program = tmp_path / "libplug.so", tmp_path / "host"
+            subprocess.run([*common, "-fPIC", "-shared", tmp_path / "plug.c", "-o", library], check=True)
+            subprocess.run(
+                [*common, HERE / "host.c", "-x", "none", library, f"-Wl,-rpath,{tmp_path}", "-o", program], check=True
+            )
+            said = subprocess.run(
+                [program], input="show\n", capture_output=True, text=True, check=True, timeout=30
+            ).stdout
+            assert said.startswith(expected), said
+
+
+# --- migrations of one's own --------------------------------------------------------------------------------
+
+OLD = "typedef struct part {{ float degrees; int id; }} part; typedef struct state {{ part p[3]; int hp, mode; {} }} state;"
+NEW = """
+typedef struct part { int id; float degrees; } part;
+typedef struct state { int level; part p[3]; int mode; long hp; int share; } state;
+HR_MIGRATE(part, degrees, plug_to_radians)
+HR_MIGRATE(state, share, plug_share)
+void plug_to_radians(void *now, const void *was, const void *object)
+{ *(float *)now = *(const float *)was * 2; (void)object; }
+struct old_state { struct { float degrees; int id; } p[3]; int hp, mode; };
+void plug_share(void *now, const void *was, const void *object)
+{ *(int *)now = was ? -1 : ((const struct old_state *)object)->hp * 100; }
+"""
+SHOW = '"%d %d | %g %g %d | %ld %d | %d", s->level, s->mode, s->p[0].degrees, s->p[2].degrees, s->p[2].id, s->hp, s->share, {}'
+
+
+def test_a_field_by_a_function_of_ones_own(workshop: Workshop) -> None:
+    """In nested arrays, and a new field from what the old object had; said; once and not again while the line stays."""
+    first = workshop.library(
+        source(
+            OLD.format(""),
+            set_="s->hp = 7; s->mode = 5; for (int i = 0; i < 3; i++) { s->p[i].degrees = i + 1; s->p[i].id = i; }",
+        )
+    )
+    with carried(place(workshop), workshop.host(), first) as host:
+        host.ask("set")
+        plan, said = host.reload(workshop.library(source(NEW, show=SHOW.format(2))))
+        assert said.startswith("changed 2"), said
+        assert (
+            "migrated" in plan.words and "degrees: plug_to_radians" in plan.words and "share: plug_share" in plan.words
+        )
+        assert host.ask("show") == "0 5 | 2 6 2 | 7 700 | 2"
+        _, said = host.reload(workshop.library(source(NEW, show=SHOW.format(3))))
+        assert said.startswith("changed 3") and host.ask("show") == "0 5 | 2 6 2 | 7 700 | 3", "it was done again"
+
+
+def test_whole_objects_by_a_function_of_ones_own(workshop: Workshop) -> None:
+    """HR_MIGRATE_TYPE, also for what no plan would carry: a union whose tag only the plugin knows."""
+    old = "typedef struct value { int tag; union { int i; float f; } u; } value; typedef struct state { value v[2]; } state;"
+    new = """
+typedef struct value { char tag; union { long i; double f; } u; } value;
+typedef struct state { int n; value v[2]; } state;
+struct old_value { int tag; union { int i; float f; } u; };
+HR_MIGRATE_TYPE(value, plug_value)
+void plug_value(void *raw, const void *was, const void *object)
+{
+    value *now = (value *)raw;
+    const struct old_value *old = (const struct old_value *)was;
+    now->tag = (char)old->tag;
+    if (old->tag) now->u.f = old->u.f; else now->u.i = old->u.i;
+    (void)object;
+}
+"""
+    first = workshop.library(source(old, set_="s->v[0].tag = 1; s->v[0].u.f = 2.5f; s->v[1].u.i = -3;"))
+    with carried(place(workshop), workshop.host(), first) as host:
+        host.ask("set")
+        plan, said = host.reload(workshop.library(source(new, show='"%g %ld", s->v[0].u.f, s->v[1].u.i')))
+        assert said.startswith("changed 2"), said
+        assert "value: plug_value" in plan.words and host.ask("show") == "2.5 -3"
+    refused = plan_of(first, workshop.library(source(new.replace("HR_MIGRATE_TYPE(value, plug_value)", ""))))
+    assert "union" in refused.refusal, "without it nobody knows"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "HR_MIGRATE(state, hp, plug_nowhere)",
+            "HR_MIGRATE names the function plug_nowhere, which the plugin does not",
+        ),
+        ("HR_MIGRATE(state, bits, plug_own)", "state.bits: HR_MIGRATE is not for bit-fields"),
+        ("HR_MIGRATE(state, other, plug_own)", "HR_MIGRATE finds nothing to migrate: state.other"),
+        ("HR_MIGRATE(stat, hp, plug_own)", "HR_MIGRATE finds nothing to migrate: stat.hp"),
+    ],
+)
+def test_a_migration_that_cannot_be(workshop: Workshop, line: str, said: str) -> None:
+    """A function that is not there, a bit-field, a field or type that is not there: said."""
+    types = "typedef struct state { int hp, bits: 3; %s } state;"
+    own = "\nHR__EXTERN HR_EXPORT hr_migrate_fn plug_own;\nvoid plug_own(void *n, const void *w, const void *o) { (void)n, (void)w, (void)o; }"
+    old, new = workshop.library(source(types % "")), workshop.library(source(types % "int more;" + "\n" + line + own))
+    plan = plan_of(old, new)
+    assert said in plan.refusal + plan.words
