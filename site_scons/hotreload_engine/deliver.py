@@ -121,7 +121,8 @@ class Delivery:
             verdict = replace(verdict, findings=(*self._crashed(image), *verdict.findings))
             verdict = self._with_contract(verdict, data, path, running)
             plans = self._plans(image, data, running, previous) if verdict.ok else {}
-            verdict = replace(verdict, findings=verdict.findings + _dead_ends(running, plans, image.path))
+            found = verdict.findings + _dead_ends(running, plans, image.path)
+            verdict = replace(verdict, findings=tuple(sorted(found, key=lambda each: each.severity != "error")))
             checked = time.perf_counter()
             findings = self._told(verdict.findings)
             if not verdict.ok:
