@@ -136,7 +136,9 @@
      whole objects: `was` and `object` are the same. It happens once: not for hosts that come from a generation with the
      same line, so it may stay; give another function its own name. The function runs before the change-over, in the new
      library, whose statics may not have their values yet, and must not change anything but `now`; pointers that it
-     copies stay good (the old library stays mapped), but no one moves them along. Not for bit-fields, not in unions.
+     copies stay good (the old library stays mapped), but no one moves them along. Not for bit-fields, not in unions. It is
+     not guarded: a crash in it, or in plug_before_reload, ends the process. Going back to a generation from before the line
+     (--hot-undo) keeps the field as it is, and says so.
 
    CRASHES
      The first calls into a new generation are guarded: 100 calls and one second at the least, or desc.guarded_calls

@@ -6,13 +6,15 @@ import itertools
 import platform
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ticker
 from harness import ROOT, Project, need, until
-from hotreload_engine import hosts
+from hotreload_engine import elf, hosts
+from hotreload_engine.plan import encode
 from migration_kit import HERE, Workshop, carried, plan_of, source
 
 _places = itertools.count()
@@ -290,6 +292,31 @@ def test_a_field_by_a_function_of_ones_own(workshop: Workshop) -> None:
         assert host.ask("show") == "0 5 | 2 6 2 | 7 700 | 2"
         _, said = host.reload(workshop.library(source(NEW, show=SHOW.format(3))))
         assert said.startswith("changed 3") and host.ask("show") == "0 5 | 2 6 2 | 7 700 | 3", "it was done again"
+        plan, said = host.reload(workshop.library(source(_without_lines(NEW), show=SHOW.format(4))))
+        assert said.startswith("changed 4") and host.ask("show") == "0 5 | 2 6 2 | 7 700 | 4"
+        assert "as HR_MIGRATE made them, though this code has no such line: part.degrees, state.share" in plan.words
+
+
+def _without_lines(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("HR_MIGRATE"))
+
+
+def test_a_plan_that_calls_anything_else_than_code(workshop: Workshop) -> None:
+    """An address that is not in the new library's code: the plan is damaged, and nothing is called."""
+    old, new = workshop.library(source(OLD.format(""))), workshop.library(source(NEW))
+    plan = plan_of(old, new)
+    with carried(place(workshop), workshop.host(), old) as host:
+        for address in (1 << 40, -1, 1 << 62):
+            tables = tuple(((address, 0),) for _ in plan.tables)
+            data = workshop.library(
+                source(NEW + f"\nint hr_more_{address & 255 or address >> 40}(void) {{ return 1; }}")
+            )
+            origin = host.slot.read_record(host.slot.records()[0]).file
+            bad = encode(replace(plan, tables=tables))
+            host.slot.publish(elf.read(data, "x"), data, plans={origin: bad})
+            host.signal()
+            said = host.ask("poll")
+            assert said.startswith("refused 1 ") and "is damaged" in said, said
 
 
 def test_whole_objects_by_a_function_of_ones_own(workshop: Workshop) -> None:

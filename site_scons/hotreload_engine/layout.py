@@ -158,9 +158,13 @@ class _Maker:
         self._copies: dict[int, int] = {}
         self._own = _own(new.mapped)
         """Functions for fields (type, field) or types (type, ""), but for those that the old code had already."""
+        self._before: list[tuple[str, str]] = []
+        """What the old code migrated by a function and the new code, an earlier one perhaps, knows nothing of."""
         for key, function in _own(old.mapped).items():
             if self._own.get(key) == function:
                 del self._own[key]
+            elif key not in self._own:
+                self._before.append(key)
         self._unused = dict(self._own)
         self._keep = False
         self._pointers = False
@@ -192,9 +196,12 @@ class _Maker:
             return Plan(*sizes, refusal=f"{refusal.path}: {refusal.why}")
         parts = [f"state: {tally.words() or 'empty'}"] if any(sizes) else []
         parts += [f"statics: {words}"] if words else []
-        if self._unused:
-            names = ", ".join(".".join(filter(None, key)) for key in self._unused)
-            parts += [f"HR_MIGRATE finds nothing to migrate: {names}"]
+        for keys, what in (
+            (self._unused, "HR_MIGRATE finds nothing to migrate"),
+            (self._before, "as HR_MIGRATE made them, though this code has no such line"),
+        ):
+            if keys:
+                parts += [f"{what}: {', '.join('.'.join(filter(None, key)) for key in keys)}"]
         return Plan(
             *sizes,
             state,
