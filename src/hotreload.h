@@ -2010,6 +2010,7 @@ static hr_after_reload_fn *hr__guard_hook(hr_host *host, const hr__generation *g
     hr_after_reload_fn *found = generation->after;
     if (!found || !guard || guard->generation != generation || hr__load(guard->thread) != hr__self()) return found;
     hr__store(guard->stubs[host->count].target, generation->functions[host->count + 1]);
+    guard->enough++; /* it is not one of the host's calls */
     stub = (unsigned char *)guard - (host->count + 1) * HR__STUB;
     memcpy(&found, &stub, sizeof found);
     return found;

@@ -239,6 +239,18 @@ def test_a_crash_in_a_hook_is_rolled_back(workshop: Workshop) -> None:
         assert "after3(1 3" in host.ask("show")
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_a_hook_uses_up_no_guarded_call(workshop: Workshop) -> None:
+    """desc.guarded_calls are the host's own: the first one after the hook is guarded though only one is."""
+    bad = logged(2).replace("return snprintf", "*(volatile int *)8 = 1; return snprintf")
+    with carried(place(workshop), workshop.host("-DGUARDED_CALLS=1"), workshop.library(logged(1))) as host:
+        assert host.reload(workshop.library(bad))[1].startswith("changed 2")
+        log = host.ask("show")
+        assert log.endswith("before1 "), f"the old function's answer, with the old state: {log}"
+        until(lambda: host.ask("look").startswith("1 generation 2 crashed"), "the word of it")
+        assert "after1(2 1" in host.ask("show")
+
+
 def test_release_calls_what_starts(tmp_path: Path) -> None:
     """With HR_RELEASE the plugin's after is called in hr_open, as for a first generation; without one nothing is."""
     for compiler, language in (("gcc", "c"), ("clang", "c"), ("g++", "c++"), ("clang++", "c++")):

@@ -14,8 +14,12 @@ int main(int count, char **arguments)
     char line[64], text[65536];
     hr_host *host;
     hr_desc desc = HR_DESC(plug, count > 1 ? arguments[1] : NULL);
-    hr_result now = hr_open(&host, &desc);
+    hr_result now;
     int tries;
+#ifdef GUARDED_CALLS
+    desc.guarded_calls = GUARDED_CALLS;
+#endif
+    now = hr_open(&host, &desc);
     while (fgets(line, sizeof line, stdin)) {
         if (strcmp(line, "set\n") == 0) {
             plug.plug_set(now.state);
