@@ -66,7 +66,8 @@
          a = hr_poll(sim_host);
          b = hr_poll(view_host);
      Hosts of different threads, or that are not polled in turns, change over each at its own hr_poll, and none waits for
-     another's. A generation that was to be published beside another that never came is taken after ten seconds.
+     another's. A generation that was to be published beside another that never came is taken after ten seconds. A crash
+     takes back the plugin that crashed, not the others of its change; what is built upon that change waits for its mending.
      A plugin that needs another one's functions gets them through your table, which stays where it is and is filled anew
      at each change-over:
          // view.h:  #include "sim.h"    and a function  X(view_show, void, (view_state *, const struct sim_functions *))

@@ -85,14 +85,20 @@ def start(kit: Kit, tmp_path: Path) -> Iterator[Start]:
         host.kill()
 
 
-def together(kit: Kit, numbers: dict[Path, int], bad: frozenset[Path] | set[Path] = frozenset()) -> None:
-    """Publish these numbers of these libraries as one change; those in ``bad`` lack a function."""
+def together(
+    kit: Kit,
+    numbers: dict[Path, int],
+    bad: frozenset[Path] | set[Path] = frozenset(),
+    data: dict[Path, bytes] | None = None,
+) -> None:
+    """Publish these numbers of these libraries as one change; those in ``bad`` lack a function, ``data`` is taken as is."""
+    ready = data or {}
     parcels = []
     for path, number in numbers.items():
         flags = ["-DWITHOUT_CALLS"] if path in bad else []
-        data = kit.plugin(*flags, number=number)
-        image = Image(str(path), len(data), f"{hash((data, path.name)) & (1 << 64) - 1:016x}", "", "DYN", "", 64)
-        parcels.append(Parcel(Slot(str(path)), image, data))
+        content = ready.get(path) or kit.plugin(*flags, number=number)
+        image = Image(str(path), len(content), f"{hash((content, path.name)) & (1 << 64) - 1:016x}", "", "DYN", "", 64)
+        parcels.append(Parcel(Slot(str(path)), image, content))
     publish_together(parcels)
 
 
@@ -191,6 +197,42 @@ def test_a_refused_pair_does_not_keep_the_loaders_busy(kit: Kit, start: Start) -
 
     until(at_rest, "an end of it")
     assert max(now) < 30
+
+
+CRASHING = """\
+#include "plug.h"
+HR_STATE(plug, plug_state)
+static int *volatile none;
+int plug_number(plug_state *state) { state->calls++; return *none; }
+unsigned plug_calls(const plug_state *state) { return state->calls; }
+int plug_undefined(void) { return 0; }
+"""
+
+
+def test_what_is_built_upon_a_change_that_crashed_waits_for_its_mending(kit: Kit, start: Start, tmp_path: Path) -> None:
+    """The crash takes one back; a later generation of the other is refused with that reason; the mended one brings it."""
+    host = start()
+    first, second = host.libraries
+    source = tmp_path / "crashing.c"
+    source.write_text(CRASHING, encoding="utf-8")
+    together(kit, {first: 2, second: 2}, data={first: kit.compile(str(source), shared=True).read_bytes()})
+    os.kill(host.pid, signal.SIGURG)
+    host.says(0, "ready", 2)
+    host.says(1, "ready", 2)
+    host.polls(0, 1)
+    assert host.numbers() == [1, 2]
+    assert host.polls(0)[0] == (1, True, True)
+    together(kit, {second: 3})
+    os.kill(host.pid, signal.SIGURG)
+    assert "built together with it, is refused: generation 2 crashed" in host.says(1, "refused", 3).reason
+    host.polls(0, 1)
+    assert host.numbers() == [1, 2]
+    together(kit, {first: 3})
+    os.kill(host.pid, signal.SIGURG)
+    host.says(0, "ready", 3)
+    host.says(1, "ready", 3)
+    assert host.polls(0)[0][1] and host.numbers() == [3, 3]
+    assert host.end() == 0
 
 
 # --- nothing hangs, nothing is lost -------------------------------------------------------------------------------
@@ -473,9 +515,14 @@ def test_a_change_to_both_reaches_a_running_host_whole(made: Project, compiler: 
     host.wait_line("view 201 sim 207 same")
     made.edit("src/view.c", "OWN 1", "OWN 5")
     host.wait_line("view 205 sim 207 same")
-    until(lambda: len([e for e in watch.events if e["event"] == "reload" and e["generation"] == 3]) == 2, "all told")
-    told = [(e["plugin"], e["generation"]) for e in watch.events if e["event"] == "reload" and e["ok"]]
-    assert sorted(told) == [("sim", 2), ("sim", 3), ("view", 2), ("view", 3)]
+    wanted = [("sim", 2), ("sim", 3), ("view", 2), ("view", 3)]
+
+    def told() -> list[tuple[str, int]]:
+        reloads = [event for event in watch.events if event["event"] == "reload" and event["ok"]]
+        return sorted((event["plugin"], event["generation"]) for event in reloads)
+
+    until(lambda: len(told()) >= len(wanted), "every reload being told")
+    assert told() == wanted
     both = [e["together"] for e in watch.events if e["event"] == "published" and e["generation"] == 2]
     assert both == [["view"], ["sim"]]
     assert "DIFFERENT" not in host.output
