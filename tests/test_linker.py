@@ -50,7 +50,7 @@ def test_the_default_is_the_projects_own_linker(tmp_path: Path) -> None:
 
 
 def test_auto_takes_what_is_installed(tmp_path: Path) -> None:
-    """mold before lld; neither, and the project's own it is."""
+    """lld before mold; neither, and the project's own it is."""
     with project(tmp_path / "project") as made:
         tools = tmp_path / "bin"
         tools.mkdir()
@@ -58,10 +58,10 @@ def test_auto_takes_what_is_installed(tmp_path: Path) -> None:
             (tools / name).symlink_to(need(name))
         laid(made, "auto", str(tools))
         assert "-fuse-ld" not in made.scons("-n")
-        (tools / "ld.lld").symlink_to("/bin/true")
-        assert "-fuse-ld=lld" in made.scons("-n")
         (tools / "ld.mold").symlink_to("/bin/true")
         assert "-fuse-ld=mold" in made.scons("-n")
+        (tools / "ld.lld").symlink_to("/bin/true")
+        assert "-fuse-ld=lld" in made.scons("-n")
 
 
 @pytest.mark.parametrize(("linker", "words"), [("gold", "'mold', 'lld'"), ("mold", "install mold")])

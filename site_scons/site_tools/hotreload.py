@@ -146,11 +146,11 @@ def _from_below(env):
     return [env.Literal("\\$$ORIGIN/.." + tail) for tail in found]
 
 
-_LINKERS = {"mold": "ld.mold", "lld": "ld.lld"}
+_LINKERS = {"lld": "ld.lld", "mold": "ld.mold"}
 
 
 def _linker(env):
-    """$HOTRELOAD_LINKER: mold, lld; auto: the first of them that is installed; "" (the default): the project's own."""
+    """$HOTRELOAD_LINKER: lld, mold; auto: the first of them that is installed; "" (the default): the project's own."""
     wanted = env.subst(str(env.get("HOTRELOAD_LINKER", "")))
     if wanted not in ("", "auto", *_LINKERS):
         raise SCons.Errors.UserError(f"HOTRELOAD_LINKER is {wanted!r}: 'mold', 'lld', 'auto' or '' are known")
