@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,25 +127,10 @@ def test_a_source_that_changes_under_its_compiler_is_compiled_again(tree: Tree) 
     changed = tree.write("one.c", "int one(void) { return 7; }\n")
     answer = tree.session.update(changed)
     assert answer["cut"] and not answer["current"]
+    ended = time.monotonic()
+    until(lambda: time.monotonic() > ended + 0.1, "what is written now is not taken for a part of that pass")
     answer = tree.session.update(tree.write("one.c", "int one(void) { return 7; }\n"))
     assert answer["ok"] and answer["current"], answer
-    check(tree)
-
-
-def test_an_interrupted_session_leaves_what_a_fresh_scons_can_go_on_with(tree: Tree) -> None:
-    """Ctrl-C in the middle of a command: it ends at once with all its processes, and scons then builds what is left."""
-    tree.session.start()
-    changed = tree.write("one.c", "int one(void) { return 8; }\n")
-    for name in ("begun", "pids"):
-        (tree.root / name).unlink()
-    (tree.root / "hold").touch()
-    tree.session.send(do="update", files=[str(path) for path in changed])
-    until((tree.root / "begun").exists, "the compiler has begun")
-    assert tree.session.interrupt(signal.SIGINT) != 0
-    until(lambda: not processes(tree), "the compiler's processes have ended")
-    (tree.root / "hold").unlink()
-    assert tree.scons(tree.root)[0] == 0
-    tree.session.start()
     check(tree)
 
 
@@ -166,36 +151,6 @@ def test_it_says_why(tree: Tree) -> None:
     kinds = {step[0]: step[1] for step in answer["steps"]}
     assert kinds == {"one.os": "compile", "out/libplug.so": "link"}
     assert answer["of"] == 2 and all(step[2] > 0 for step in answer["steps"])
-
-
-def test_signatures_that_cannot_be_written_are_told_and_tried_again(tree: Tree) -> None:
-    """A session goes on when .sconsign cannot be written, says so with the next build, and writes it when it can."""
-    tree.session.start()
-    database = tree.root / ".sconsign.dblite"
-    database.unlink()
-    (database / "in the way").mkdir(parents=True)
-    assert tree.session.update(tree.write("two.c", "int two(void) { return 3; }\n"))["ok"]
-    refused = tree.session.ask(do="sync")
-    assert not refused["ok"] and ".sconsign" in refused["errors"][0][0]
-    shutil.rmtree(database)
-    assert tree.session.update(tree.write("two.c", "int two(void) { return 4; }\n"))["ok"]
-    check(tree)
-
-
-def test_where_scons_lacks_an_internal_a_fresh_one_is_run(tree: Tree) -> None:
-    """Slow and right, and it says what is missing."""
-    tree.environment["HOTRELOAD_DRIVER_LACKS"] = "an_internal_of_tomorrow"
-    started = tree.session.start()
-    assert started["ok"] and "an_internal_of_tomorrow" in started["note"]
-    answer = tree.session.update(tree.write("one.c", "int one(void) { return 10; }\n"))
-    assert answer["ok"], answer
-    outputs = [str(tree.root / name) for name in ("one.os", "out/libplug.so", ".one.c.swp", "one.c~")]
-    assert not any(tree.session.ask(do="relevant", files=outputs)["relevant"].values())
-    check(tree)
-    answer = tree.session.update(tree.write("one.c", "broken\n"))
-    assert not answer["ok"] and "broken" in answer["errors"][0][2]
-    assert tree.session.update(tree.write("one.c", "int one(void) { return 11; }\n"))["ok"]
-    check(tree)
 
 
 def test_a_command_that_is_a_function_of_the_world_is_looked_at_again(tmp_path: Path) -> None:

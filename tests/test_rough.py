@@ -232,6 +232,20 @@ def test_signatures_that_cannot_be_written(made: Project) -> None:
     assert runs(made) == 1
 
 
+def test_signatures_are_written_when_they_can_be(made: Project) -> None:
+    """No save is needed for that: it is tried again every ten seconds."""
+    lay(made)
+    watch = made.watch()
+    database = made.path(".sconsign.dblite")
+    database.unlink()
+    (database / "in the way").mkdir(parents=True)
+    source(made, "one", 2)
+    watch.wait("error")
+    shutil.rmtree(database)
+    until(database.exists, "the signatures are written")
+    assert "up to date" in made.scons("-Q", "-n")
+
+
 def can_mount() -> bool:
     where = Path("/tmp") / f"mount-{os.getpid()}"
     where.mkdir()

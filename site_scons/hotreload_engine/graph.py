@@ -127,7 +127,7 @@ class Graph:
             if scons.is_made(node):
                 path = node.get_abspath()
                 self._outputs[path] = signature(path)
-                if current and scons.is_absent(node):
+                if current and self._outputs[path] is None and scons.is_absent(node):
                     self._absent.add(node)
             elif scons.is_file(node) and scons.has_moved(node):
                 self._suspects.update(self._places.mirrored(node.get_abspath()))
@@ -276,7 +276,7 @@ class Graph:
                 if self.relevant(below):
                     self._see(below, changes)
         there = os.path.lexists(path)
-        unsure = self._changed_under_the_last_pass(path)
+        unsure = path in self._suspects or self._changed_under_the_last_pass(path)
         nodes = self._places.at(path)
         if unsure or self._index.there.get(path) != there:
             changes.names = True
@@ -373,7 +373,7 @@ class Graph:
             elif now != left:
                 self._outputs[path] = now  # by another command of the pass
         for target in pass_.finished:
-            if scons.is_absent(target) and pass_.left.get(target.get_abspath()) is None:
+            if pass_.left[target.get_abspath()] is None and scons.is_absent(target):
                 self._absent.add(target)
             else:
                 self._absent.discard(target)

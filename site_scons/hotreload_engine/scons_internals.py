@@ -41,10 +41,10 @@ from .model import HotReloadError
 _NEEDED: tuple[tuple[Any, str], ...] = (
     (SCons.Node, "interactive no_state pending up_to_date executed failed"),
     (SCons.Node.Node, "clear clear_memoized_values children all_children scan explain add_to_implicit get_executor"),
-    (SCons.Node.Node, "new_ninfo get_ninfo get_stored_info alter_targets"),
+    (SCons.Node.Node, "new_ninfo get_ninfo get_binfo get_stored_info alter_targets"),
     (SCons.Node.FS, "find_file File Dir Entry Base get_MkdirBuilder"),
     (SCons.Node.FS.RootDir, "_lookup_abs"),
-    (SCons.Node.FS.Dir, "srcdir_find_file entry_exists_on_disk sconsign"),
+    (SCons.Node.FS.Dir, "srcdir_find_file entry_exists_on_disk sconsign get_all_rdirs"),
     (
         SCons.Node.FS.File,
         "rfile srcnode get_found_includes changed_timestamp_then_content changed_timestamp_newer"
@@ -53,7 +53,7 @@ _NEEDED: tuple[tuple[Any, str], ...] = (
     (SCons.Environment, "AliasBuilder"),
     (SCons.Executor.Executor, "get_all_targets get_action_list cleanup nullify get_contents scan"),
     (SCons.Script.Main, "BuildTask exit_status this_build_status _build_targets _BuildFailures"),
-    (SCons.SConsign, "write sig_files"),
+    (SCons.SConsign, "write sig_files DB_sync_list"),
     (SCons.SConsign.Base, "merge"),
     (SCons.Taskmaster, "Taskmaster OutOfDateTask"),
     (SCons.Taskmaster.Taskmaster, "stop"),

@@ -139,9 +139,9 @@ class Session:
     def _idle(self) -> float | None:
         try:
             return self._graph.idle()
-        except HotReloadError as error:  # a full disk, say: the next pass tries again
+        except HotReloadError as error:  # a full disk, say
             self._emit.error(error)
-            return None
+            return self._graph.idle()  # when it is tried again
 
     def _sync(self) -> None:
         """Signatures are written, or it is said that they could not be: the end does not wait for a full disk."""

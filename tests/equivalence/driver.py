@@ -14,13 +14,12 @@ import threading
 import time
 from typing import Any
 
-import SCons.Node
 import SCons.Script.Main
 
-from hotreload_engine import audit, scons_internals
+from hotreload_engine import audit
 from hotreload_engine.graph import Graph
 from hotreload_engine.index import Index
-from hotreload_engine.model import Build, HotReloadError
+from hotreload_engine.model import Build
 
 
 def install() -> None:
@@ -30,17 +29,11 @@ def install() -> None:
     build_targets = SCons.Script.Main._build_targets
     if kind := os.environ.get("HOTRELOAD_DRIVER_DROPS"):
         _drop_edges(kind)
-    if name := os.environ.get("HOTRELOAD_DRIVER_LACKS"):
-        scons_internals._NEEDED += ((SCons.Node, name),)
 
     def drive(fs: Any, options: Any, targets: Any, target_top: Any) -> Any:
         reads.stop((os.path.abspath("SConstruct"),))
         graph = Graph(fs, options, targets, target_top, build_targets, reads)
-        try:
-            _serve(graph, address)
-        except KeyboardInterrupt:
-            graph.sync()
-            raise
+        _serve(graph, address)
         return [fs.Dir("#")]
 
     SCons.Script.Main._build_targets = drive
@@ -89,11 +82,8 @@ def _serve(graph: Graph, address: str) -> None:
                     heard = _heard(graph, asked) if order.get("filter", True) else asked
                     answer(graph.update(heard, _cut(order), lambda order=order: order.get("settled", True)), heard=heard)
                 elif order["do"] == "sync":
-                    try:
-                        graph.sync()
-                        answer(Build(True))
-                    except HotReloadError as error:
-                        answer(Build(False, errors=(error,)))
+                    graph.sync()
+                    answer(Build(True))
                 elif order["do"] == "idle":
                     while graph.idle() is not None:
                         time.sleep(0.01)

@@ -67,25 +67,13 @@ class Session:
         self.starts += 1
         return self.started
 
-    def interrupt(self, number: int) -> int:
-        """Send a signal and wait for the end; the exit status."""
-        assert self._process
-        os.kill(self._process.pid, number)
-        code = self._process.wait(LIMIT)
-        self.close()
-        return code
-
-    def send(self, **order: Any) -> None:
-        """Ask without waiting for the answer."""
-        self._channel.write(json.dumps(order) + "\n")
-        self._channel.flush()
-
     @property
     def output(self) -> str:
         return (self._tree.base / "driver.txt").read_text(encoding="utf-8", errors="replace")
 
     def ask(self, **order: Any) -> Fields:
-        self.send(**order)
+        self._channel.write(json.dumps(order) + "\n")
+        self._channel.flush()
         return self._read()
 
     def update(self, files: list[Path], **more: Any) -> Fields:
