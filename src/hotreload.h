@@ -1011,10 +1011,10 @@ static void hr__write_record(hr_host *host, int closed)
     hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\n", host->load_us, pause_us,
                  hr__load(host->swaps), host->kept, hr__load(host->lost));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
-    pthread_mutex_lock(&host->lock);
+    pthread_mutex_lock(&host->lock); /* after a crash the owner writes it */
     memcpy(excuse, host->excuse, sizeof excuse);
-    pthread_mutex_unlock(&host->lock);
     hr__escape(line, host->reason[0] ? host->reason : excuse);
+    pthread_mutex_unlock(&host->lock);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
     hr__put_guard(host, record);
     hr__escape(line, host->parent);
@@ -1634,7 +1634,7 @@ static void hr__walk(const hr__generation *generation, hr__crash *crash, uintptr
 
 enum { HR__MAY_GO_ON = 1, HR__MAY_GO_ON_ALONE, HR__WRITE };
 
-/* Asks the loader thread; 0 when it says no, or nothing within `milliseconds`. */
+/* Asks the loader thread; 0 when it says no, or nothing within `milliseconds`. (A late answer is to another question.) */
 static int hr__ask(hr_host *host, int question, int milliseconds)
 {
     static const struct timespec nap = {0, 200000};
@@ -1644,9 +1644,10 @@ static int hr__ask(hr_host *host, int question, int milliseconds)
     hr__store(host->guard->answer, 0);
     hr__store(host->guard->question, question);
     hr__raise(host->nudge_fd);
-    while (!(answer = hr__load(host->guard->answer)) && hr__now_us() - begun < milliseconds * 1e3) nanosleep(&nap, NULL);
+    while ((answer = hr__load(host->guard->answer)) >> 1 != question && hr__now_us() - begun < milliseconds * 1e3)
+        nanosleep(&nap, NULL);
     hr__store(host->guard->question, 0);
-    return answer > 0;
+    return answer == (question << 1 | 1);
 }
 
 /* The process ends: says so in the record. The loader does it, or we from what it wrote last. */
@@ -2160,7 +2161,7 @@ static int hr__guard_watch(hr_host *host)
     struct timespec now;
     hr__call *call;
     double spent;
-    if (!guard || limit < 0 || !hr__load(guard->armed)) return -1;
+    if (!guard || limit < 0 || !hr__load(guard->armed) || !guard->old) return -1;
     call = hr__load(guard->current);
     if (!call || clock_gettime(guard->clock, &now) != 0) return limit;
     spent = (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
@@ -2190,9 +2191,9 @@ static void hr__guard_answer(hr_host *host)
     if (!question || hr__load(guard->answer)) return;
     if (question == HR__WRITE) {
         hr__write_record(host, 0);
-        hr__store(guard->answer, 1);
+        hr__store(guard->answer, question << 1 | 1);
     } else {
-        hr__store(guard->answer, hr__may_go_on(question) ? 1 : -1);
+        hr__store(guard->answer, question << 1 | hr__may_go_on(question));
     }
 }
 

@@ -777,6 +777,17 @@ def test_watch_tells_of_a_crash_that_ends_the_host(made: Project) -> None:
     assert host.process.wait(PATIENCE) == -SEGV
 
 
+def test_a_list_of_hosts_tells_who_has_ended(made: Project) -> None:
+    """Once: the first generation crashed, and there was nothing to go back to."""
+    ticker.lay(made)
+    made.edit("src/plug.c", GOOD, BAD)
+    made.scons()
+    host = made.host()
+    assert host.process.wait(PATIENCE) == -SEGV
+    assert f"pid {host.pid}  has ended: #1 crashed: SIGSEGV" in made.scons("hosts")
+    assert str(host.pid) not in made.scons("hosts")
+
+
 def test_a_watch_that_begins_later_does_not_tell_old_crashes(made: Project) -> None:
     """What crashed before is no news; it is still refused."""
     ticker.lay(made)

@@ -295,14 +295,14 @@ class Delivery:
         frames, where = self._place(crash)
         if crash.mark:
             self.slot.explain(crash, where)
-        what = _what(crash)
+        word = what(crash)
         self._emit(
             "crash",
             plugin=self.plugin.name,
             generation=crash.generation,
             host=crash.pid,
             signal=_signal(crash.signal),
-            what=what,
+            what=word,
             fate=crash.fate,
             cause=crash.cause,
             reason=_CAUSES.get(crash.cause, ""),
@@ -315,7 +315,7 @@ class Delivery:
             running=self.running(),
         )
         place = f" in {where}" if where else ""
-        self.slot.set_trouble(f"pid {crash.pid}: #{crash.generation} crashed: {what}{place}")
+        self.slot.set_trouble(f"pid {crash.pid}: #{crash.generation} crashed: {word}{place}")
 
     def _place(self, crash: Crash) -> tuple[tuple[Frame, ...], str]:
         """The frames in the plugin, and the innermost that has a name in words."""
@@ -340,7 +340,7 @@ class Delivery:
         if found is None:
             return ()
         mark, crash = found
-        told = f" in pid {crash.pid}: {_what(crash)}" if crash else ""
+        told = f" in pid {crash.pid}: {what(crash)}" if crash else ""
         place = f" in {crash.where}" if crash and crash.where else ""
         return (
             Finding(
@@ -540,7 +540,8 @@ _CAUSES = {
 """Why a host's guard let the crash end the process."""
 
 
-def _what(crash: Crash) -> str:
+def what(crash: Crash) -> str:
+    """Of a crash, in a word or three."""
     return "an endless loop" if crash.cause == "loop" else _signal(crash.signal)
 
 

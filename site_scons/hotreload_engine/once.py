@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from .deliver import Cause
+from .deliver import Cause, what
 from .hosts import census
 from .journal import Journal
 from .model import HotReloadError, Plugin
@@ -54,6 +54,9 @@ def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
             if host.guard not in ("", "on"):
                 state += f"; no crash guard: {host.guard}"
             say(f"  pid {host.pid}  {host.executable or '?'}  {state}")
+        for host in found.fallen:
+            if host.crash:
+                say(f"  pid {host.pid}  has ended: #{host.crash.generation} crashed: {what(host.crash)}")
         if not found.hosts:
             say("  no host is running")
         for note in found.notes:
