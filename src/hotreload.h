@@ -997,7 +997,6 @@ static void hr__write_record(hr_host *host, int closed)
                          : hr__load(host->pending) || hr__load(host->taken) ? "ready"
                          : running                 ? "running"
                                                    : "waiting";
-    char excuse[HR__REASON_SIZE];
     double pause_us;
     size_t index, used;
     ssize_t written;
@@ -1012,8 +1011,7 @@ static void hr__write_record(hr_host *host, int closed)
                  hr__load(host->swaps), host->kept, hr__load(host->lost));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
     pthread_mutex_lock(&host->lock); /* after a crash the owner writes it */
-    memcpy(excuse, host->excuse, sizeof excuse);
-    hr__escape(line, host->reason[0] ? host->reason : excuse);
+    hr__escape(line, host->reason[0] ? host->reason : host->excuse);
     pthread_mutex_unlock(&host->lock);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
     hr__put_guard(host, record);
