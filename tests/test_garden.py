@@ -154,8 +154,8 @@ def test_the_walk(walk: Walk) -> None:
     assert walk.now.people == PEOPLE | {"Fay": "moth dances"}
 
     back = walk.made.scons("reload", "--hot-undo", "-Q").splitlines()
-    assert back[0] == f"undo garden #{number + 3} is #{number} again"
-    assert back[1].startswith(f"reloaded garden #{number + 3} in pid {walk.host.pid}")
+    assert f"undo garden #{number + 3} is #{number} again" in back
+    assert any(line.startswith(f"reloaded garden #{number + 3} in pid {walk.host.pid}") for line in back)
     walk.goes_on()
     assert walk.now.people == PEOPLE | {"Fay": "moth dances"}, "the code that she was born by is gone, she is not"
     walk.made.edit("world.c", "pace = 5", "pace = 7")
