@@ -505,10 +505,14 @@ CASES = [*FIELDS, *NUMBERS, *ENUMS, *NESTED, *ARRAYS, *BITS, *UNIONS, *POINTERS]
 _places = itertools.count()
 
 
-@pytest.fixture(
-    scope="module", params=["gcc", "clang", "gcc -gdwarf-4 -O1", "clang -gdwarf-4 -O2", "gcc -gz -O2", "gcc -flto -O1"]
-)
+@pytest.fixture(scope="module", params=["gcc", "clang", "gcc -gdwarf-4 -O1", "clang -gdwarf-4 -O2"])
 def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    compiler, *flags = request.param.split()
+    yield Workshop(compiler, tmp_path_factory.mktemp("migration"), ("-g", *flags))
+
+
+@pytest.fixture(scope="module", params=["gcc -gz -O2", "gcc -flto -O1"])
+def unusual(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     compiler, *flags = request.param.split()
     yield Workshop(compiler, tmp_path_factory.mktemp("migration"), ("-g", *flags))
 
@@ -531,6 +535,12 @@ def test_the_state_is_carried_over(workshop: Workshop, case: Case) -> None:
         if case.words:
             said_of = plan.words.split(" · ")[0].replace("short int", "short").replace("long int", "long")
             assert said_of == case.words.replace("short int", "short").replace("long int", "long")
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=lambda case: case.name.replace(" ", "-"))
+def test_compressed_and_link_time_optimised(unusual: Workshop, case: Case) -> None:
+    """Debug information that is compressed, or made at link time for all files at once, is read as well."""
+    test_the_state_is_carried_over(unusual, case)
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang", "gcc -gdwarf-4", "clang -gdwarf-4"])

@@ -21,7 +21,7 @@ static int inner(void *argument)
 
 int main(int count, char **arguments)
 {
-    hr_desc desc = {"crash", NULL, NULL, names, 0, 0, 0, 0, NULL, 0, 0, 0};
+    hr_desc desc = {"crash", NULL, NULL, names, 0, 0, 0, 0, NULL, 0, 0, 0, NULL};
     char line[512];
     int index;
     desc.library = arguments[count - 1];

@@ -16,7 +16,7 @@ static void *one_host(void *argument)
 {
     struct plug_functions *table = (struct plug_functions *)argument;
     hr_host *host;
-    hr_desc desc = {"plug", NULL, NULL, names, 0, 0, 0, 0, NULL, 0, 0, 0};
+    hr_desc desc = {"plug", NULL, NULL, names, 0, 0, 0, 0, NULL, 0, 0, 0, NULL};
     hr_result now;
     int changes = 0, refused = 0;
     desc.functions = table;
