@@ -126,8 +126,8 @@
            the first generation (`from` 0; with HR_RELEASE in hr_open), and with `from` and `to` equal in the old code
            when there was no reload after all though its plug_before_reload had returned 0, and in the old code after a
            crash in the new (`from` is the one that crashed). A crash in it is one in new code (CRASHES).
-     They may not call hr_ functions of this host. hr_close calls none. Several plugins that change over together are all
-     asked first; one that says not now holds the others.
+     They may not call hr_ functions of this host. hr_close calls none: stop threads that use the state before it.
+     Several plugins that change over together are all asked first; one that says not now holds the others.
      What no plan can know (another unit, another meaning, a handle) is migrated by a function of the plugin:
        HR_MIGRATE(plug_state, angle, plug_to_radians)
        void plug_to_radians(void *now, const void *was, const void *object)
@@ -153,11 +153,10 @@
      also needs its memory.
      Afterwards, at the next safe point, the table gets the plain pointers: nothing of it remains, signal handlers and
      signal stack are yours again. Until then the table holds other pointers than dlsym gives; they stay valid.
-     What is put back is the state; the old code has statics of its own, as they were. What the crashed call did elsewhere
-     stays done: files, the host's memory,
-     blocks that it allocated (lost), locks of its own that it took. The 128 bytes above the call's return address
-     (arguments on the stack, then your own variables) are as at the call; the upper halves of 256-bit arguments and the
-     mask of signals are not.
+     What is put back is the state; the old code has statics of its own, as they were. What the crashed call did
+     elsewhere stays done: files, the host's memory, blocks that it allocated (lost), locks of its own that it took.
+     The 128 bytes above the call's return address (arguments on the stack, then your own variables) are as at the
+     call; the upper halves of 256-bit arguments and the mask of signals are not.
      Only calls through the table by the thread that did the hr_poll are guarded, the outermost one of them. A call that
      is left by longjmp or a C++ exception is over; both may pass through the guard.
      A crash ends the process as it would without us, with a line in the record for the builder, when
@@ -198,12 +197,12 @@
      is gone, so nobody signals it. Do not fork in the middle of a reload and call dlopen in the child: use exec.
 
    LIMITS
-     Linux, gcc or clang, ELF. No thread may be left in code of
-     generation N-2 and nothing may point into it. Where the plugin's own imports tell that something may (it starts
-     threads, sets signal handlers, makes pthread keys, ...) the builder marks it, and its generations stay mapped, one
-     more a reload; what other libraries keep of it (a callback registered with them) is yours to take back. The same
-     holds for what the C library cannot unload: STB_GNU_UNIQUE symbols, -z nodelete, thread_local objects with
-     destructors that a thread has used. Generations are opened in .hotreload/: that is $ORIGIN in their run path.
+     Linux, gcc or clang, ELF. No thread may be left in code of generation N-2 and nothing may point into it. Where
+     the plugin's own imports tell that something may (it starts threads, sets signal handlers, makes pthread keys,
+     ...) the builder marks it, and its generations stay mapped, one more a reload; what other libraries keep of it (a
+     callback registered with them) is yours to take back. The same holds for what the C library cannot unload:
+     STB_GNU_UNIQUE symbols, -z nodelete, thread_local objects with destructors that a thread has used. Generations
+     are opened in .hotreload/: that is $ORIGIN in their run path.
      RTLD_LAZY (desc.lazy) finds an undefined function only when it is called; then the process ends.
      Do not open and close the host's record yourself: that drops its lock (fcntl(2)).
 
