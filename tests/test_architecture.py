@@ -29,22 +29,23 @@ IMPORTS: dict[str, set[str]] = {
     "fallback": {"model", "commands", "files"},
     "expansions": set(),
     "graph": {"model", "audit", "commands", "files", "ledger", "scons_internals", "index", "expansions", "fallback"},
-    "elf": {"model"},
+    "binary": set(),
+    "elf": {"model", "binary"},
     "lines": {"model"},
     "plan": set(),
-    "mapped": set(),
-    "dwarf": {"model"},
-    "layout": {"dwarf", "mapped", "plan"},
+    "mapped": {"binary"},
+    "dwarf": {"model", "binary"},
+    "layout": {"binary", "dwarf", "mapped", "plan"},
     "contract": {"dwarf"},
     "preflight": {"model"},
     "verify": {"model", "preflight"},
     "loader": {"model"},
     "slot": {"model"},
-    "carry": {"model", "dwarf", "layout", "plan", "slot"},
-    "programs": {"model", "dwarf", "layout", "contract", "slot"},
+    "carry": {"model", "binary", "dwarf", "layout", "plan", "slot"},
+    "programs": {"model", "files", "dwarf", "layout", "contract", "slot"},
     "hosts": {"model", "slot"},
-    "deliver": {"model", "journal", "elf", "lines", "verify", "loader", "slot", "carry", "plan", "programs"}
-    | {"hosts"},
+    "deliver": {"model", "journal", "files", "binary", "elf", "lines", "verify", "loader", "slot", "carry", "plan"}
+    | {"programs", "hosts"},
     "together": {"model", "journal", "slot", "deliver"},
     "once": {"model", "journal", "deliver", "slot", "hosts", "together"},
     "runner": {"model"},
@@ -73,7 +74,7 @@ FOR_TYPES_ONLY: set[tuple[str, str]] = set()
 SCONS = {"scons_internals", "audit", "expansions", "tool"}
 """Who may import SCons."""
 
-PURE = {"model", "elf", "lines", "plan", "mapped", "dwarf", "layout", "contract", "preflight", "verify"}
+PURE = {"model", "binary", "elf", "lines", "plan", "mapped", "dwarf", "layout", "contract", "preflight", "verify"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

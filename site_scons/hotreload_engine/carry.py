@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from . import layout
+from .binary import Binary
 from .dwarf import prepare
 from .layout import Layout
 from .model import Generation, HotReloadError
@@ -25,24 +26,27 @@ class Carrier:
         self._slot = slot
         self._layouts: OrderedDict[str, Layout] = OrderedDict()
         self._words: dict[tuple[str, str], str] = {}
-        self._next: tuple[bytes, Layout] | None = None
+        self._next: tuple[bytes | Binary, Layout] | None = None
 
-    def read(self, data: bytes) -> Layout:
+    def read(self, library: bytes | Binary) -> Layout:
         """The layout of a library that is not published yet."""
-        if self._next is None or self._next[0] is not data:
-            self._next = data, layout.layout(data, self._slot.library, self._newest())
+        if self._next is None or self._next[0] is not library:
+            self._next = library, layout.layout(library, self._slot.library, self._newest())
         return self._next[1]
 
     def layout_of(self, file: str) -> Layout:
         """That of a generation, by its file name; HotReloadError when it is gone."""
-        return self._layout(file)
+        if file not in self._layouts:
+            self._remember(file, layout.layout(self._slot.read_generation(file), file, self._newest()))
+        self._layouts.move_to_end(file)
+        return self._layouts[file]
 
-    def plans(self, data: bytes, origins: Mapping[str, int]) -> dict[str, Plan]:
+    def plans(self, library: bytes | Binary, origins: Mapping[str, int]) -> dict[str, Plan]:
         """To a library that is not published yet, by the file name of the generation that each begins at.
 
         ``origins``: with the bytes of state that a host of that generation has, for when its file is gone.
         """
-        return {origin: self._plan(origin, size, self.read(data)) for origin, size in origins.items()}
+        return {origin: self._plan(origin, size, self.read(library)) for origin, size in origins.items()}
 
     def published(self, generation: Generation, plans: dict[str, Plan]) -> None:
         """What was read last has become a generation, or is the newest one already."""
@@ -60,7 +64,7 @@ class Carrier:
         name = os.path.basename(generation.path)
         if not origin or origin == name or self._slot.has_plan(generation, origin):
             return
-        plan = self._plan(origin, size, self._layout(name))
+        plan = self._plan(origin, size, self.layout_of(name))
         self._slot.add_plan(generation, origin, encode(plan))
         self._words[origin, name] = plan.words
 
@@ -69,7 +73,7 @@ class Carrier:
         newest = self._slot.newest()
         if newest is not None:
             with contextlib.suppress(HotReloadError):
-                prepare(self._layout(os.path.basename(newest.path)).debug)
+                prepare(self.layout_of(os.path.basename(newest.path)).debug)
 
     def words(self, origin: str, generation: str) -> str:
         """What was said of a step, "" when it was another session that planned it."""
@@ -77,19 +81,13 @@ class Carrier:
 
     def _plan(self, origin: str, size: int, target: Layout) -> Plan:
         try:
-            return layout.plan(self._layout(origin), target)
+            return layout.plan(self.layout_of(origin), target)
         except HotReloadError as error:
             return layout.blind(size, target, f"{origin}: {error.what}")
 
     def _newest(self) -> Layout | None:
         """The layout that was read last."""
         return next(reversed(self._layouts.values()), None)
-
-    def _layout(self, file: str) -> Layout:
-        if file not in self._layouts:
-            self._remember(file, layout.layout(self._slot.read_generation(file), file, self._newest()))
-        self._layouts.move_to_end(file)
-        return self._layouts[file]
 
     def _remember(self, file: str, found: Layout) -> None:
         self._layouts[file] = found

@@ -16,9 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import elf, hosts, lines, loader, verify
+from .binary import Binary
 from .carry import Carrier
+from .files import Sig, signature
 from .journal import Journal
 from .model import (
+    DELETED,
     Ack,
     Build,
     Company,
@@ -38,9 +41,6 @@ from .slot import Parcel, Slot
 
 PATIENCE = 2.0
 """Seconds that a reload waits for a host's safe point before it is called pending and awaited meanwhile."""
-
-_DELETED = " (deleted)"
-"""How /proc names a mapped file that is gone, or another one by now."""
 
 
 @dataclass(frozen=True)
@@ -110,41 +110,39 @@ class Delivery:
             return None
         restores, path = 0, self.plugin.library
         if before is not None:
-            restores, path = before[0], os.path.join(self.slot.directory, before[1])
+            restores, path = before[0], self.slot.generation_path(before[1])
         started = time.perf_counter()
         try:
-            data = _read(path)
-            image = elf.read(data, path)
+            binary = Binary(_read(path))
+            image = elf.read(binary, path)
             running = self.census()
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
             verdict = replace(verdict, findings=(*self._crashed(image), *verdict.findings))
-            verdict = self._with_contract(verdict, data, path, running)
-            plans = self._plans(image, data, running, previous) if verdict.ok else {}
+            verdict = self._with_contract(verdict, binary, path, running)
+            plans = self._plans(image, binary, running, previous) if verdict.ok else {}
             found = verdict.findings + _dead_ends(running, plans, image.path)
             verdict = replace(verdict, findings=tuple(sorted(found, key=lambda each: each.severity != "error")))
             checked = time.perf_counter()
             findings = self._told(verdict.findings)
             if not verdict.ok:
                 self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
-                errors = [f for f in verdict.findings if f.severity == "error"]
-                self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in errors))
+                self._remember(f for f in verdict.findings if f.severity == "error")
                 return None
         except HotReloadError as error:
             self.refuse(error)
             return None
         encoded = {origin: encode(plan) for origin, plan in plans.items()}
-        parcel = Parcel(self.slot, image, data, verdict.keep, encoded, restores)
+        parcel = Parcel(self.slot, image, binary.data, verdict.keep, encoded, restores)
         return Judged(parcel, previous, plans, tuple(running), findings, _ms(checked - started))
 
     def hold(self, judged: Judged, other: Delivery) -> None:
         """Not published, good as it is: ``other``, which was built together with it, is not."""
         name = other.plugin.name
         what = f"{name} was built together with it and is not published: hosts get both or none"
-        remedy = f"mend {name}; this one is published with it"
-        held = {"what": what, "where": self.plugin.library, "remedy": remedy, "severity": "error", "again": False}
-        self.slot.set_trouble(f"{what}\n  {remedy}")
-        findings = [*judged.findings, held]
+        held = Finding(what, self.plugin.library, f"mend {name}; this one is published with it")
+        self._remember([held])
+        findings = [*judged.findings, _shown(held)]
         self._emit("refused", plugin=self.plugin.name, findings=findings, running=self.running())
 
     def published(
@@ -195,29 +193,24 @@ class Delivery:
             return replace(verdict, findings=verdict.findings + linked.findings)
         return verdict
 
-    def _with_contract(self, verdict: Verdict, data: bytes, path: str, running: list[Host]) -> Verdict:
+    def _with_contract(self, verdict: Verdict, binary: Binary, path: str, running: list[Host]) -> Verdict:
         self.outdated = {}
         if not running:
             return verdict
-        new, layout_of = self._carrier.read(data), self._carrier.layout_of
+        new, layout_of = self._carrier.read(binary), self._carrier.layout_of
         agreement = self._files.programs.agreement(running, new, path, self.slot, layout_of)
         if verdict.ok:
             self.outdated = dict(agreement.outdated)
         return replace(verdict, findings=verdict.findings + agreement.findings)
 
-    def acquaint(self) -> None:
-        """Read what will be asked of hosts' programs. For when there is nothing else to do."""
-        with contextlib.suppress(HotReloadError):
-            self._files.programs.acquaint(self.census())
-
-    def _plans(self, image: Image, data: bytes, running: list[Host], previous: Generation | None) -> dict[str, Plan]:
+    def _plans(self, image: Image, binary: Binary, running: list[Host], previous: Generation | None) -> dict[str, Plan]:
         """From what each host runs, and from the newest generation, which a host may have changed over to just now."""
         if previous and previous.digest == image.digest:
             return {}
         origins = {host.file: host.state_size for host in running if host.file}
         if previous:
             origins.setdefault(os.path.basename(previous.path), 0)
-        return self._carrier.plans(data, origins)
+        return self._carrier.plans(binary, origins)
 
     def _companies(self, image: Image, running: list[Host], program: Image | None) -> list[Company]:
         """What the library finds in each running host, by the files that it has mapped; else in ``program``."""
@@ -231,15 +224,14 @@ class Delivery:
             if executable is None or not mapped:
                 continue  # it does not let us look
             images = [found for path in mapped if path != host.executable and (found := self._files.image(path))]
-            path = host.executable.removesuffix(_DELETED)
             library_path = hosts.environment(host.pid).get("LD_LIBRARY_PATH", "")
-            whole = not any(name.endswith(_DELETED) for name in mapped if name != host.executable)
+            whole = not any(name.endswith(DELETED) for name in mapped if name != host.executable)
             companies.append(
                 loader.company(
                     image,
                     library,
                     place,
-                    replace(executable, path=path),
+                    replace(executable, path=host.program),
                     images,
                     library_path,
                     self._files.image,
@@ -255,16 +247,11 @@ class Delivery:
         """For events. ``again``: it was said of the build before and is still so; a warning need not be shown twice."""
         before = self._warned
         self._warned = frozenset((f.what, f.where) for f in findings if f.severity == "warning")
-        return [
-            {
-                "what": f.what,
-                "where": f.where,
-                "remedy": f.remedy,
-                "severity": f.severity,
-                "again": (f.what, f.where) in before,
-            }
-            for f in findings
-        ]
+        return [_shown(f, (f.what, f.where) in before) for f in findings]
+
+    def _remember(self, against: Iterable[Finding]) -> None:
+        """For whoever asks later why the newest edit does not run."""
+        self.slot.set_trouble("\n".join(f"{f.what}\n  {f.remedy}" for f in against))
 
     # --- crashes ---------------------------------------------------------------------------------------------
 
@@ -325,7 +312,7 @@ class Delivery:
                 behind = index > 0 or (crash.signal == signal.SIGTRAP and crash.cause == "call")
                 addresses.append(address - 1 if behind else address)  # it is the instruction after
         try:
-            data = _read(self.slot.generation_path(crash.file))
+            data = self.slot.read_generation(crash.file)
         except HotReloadError:
             data = b""
         frames = lines.resolve(data, addresses)
@@ -454,8 +441,10 @@ class Delivery:
     def tidy(self) -> None:
         """Delete what nobody needs any more, make ready for the next. For when there is nothing else to do."""
         with contextlib.suppress(HotReloadError, OSError):  # there is another time
-            self.slot.collect(os.path.basename(path) for host in self.census() for path in hosts.mapped_files(host.pid))
+            present = self.census()
+            self.slot.collect(os.path.basename(path) for host in present for path in hosts.mapped_files(host.pid))
             self._carrier.prepare()
+            self._files.programs.acquaint(present)
 
     def _report(self, ack: Ack, before: Host, generation: Generation, cause: Cause, host_ms: float) -> None:
         now = time.monotonic()
@@ -485,6 +474,17 @@ class Delivery:
             self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
 
 
+def _shown(finding: Finding, again: bool = False) -> dict[str, Any]:
+    """As events have it."""
+    return {
+        "what": finding.what,
+        "where": finding.where,
+        "remedy": finding.remedy,
+        "severity": finding.severity,
+        "again": again,
+    }
+
+
 def _dead_ends(running: list[Host], plans: dict[str, Plan], path: str) -> tuple[Finding, ...]:
     """Reasons for which no host could take the library; where one can, the others refuse by themselves."""
     reasons = [plans[host.file].refusal if host.file in plans else "" for host in running]
@@ -500,23 +500,21 @@ class Files:
     """Images of programs and system libraries, read once for each state of the file."""
 
     def __init__(self) -> None:
-        self._images: dict[str, tuple[tuple[int, int, int], Image | None]] = {}
+        self._images: dict[str, tuple[Sig, Image | None]] = {}
         self.programs = Programs()
 
     def image(self, path: str) -> Image | None:
         """None when the file is not there or is not a readable ELF file (a mapped font, say)."""
-        try:
-            status = os.stat(path)
-            key = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if path not in self._images or self._images[path][0] != key:
-                try:
-                    image: Image | None = elf.read(_read(path), path)
-                except HotReloadError:
-                    image = None
-                self._images[path] = (key, image)
-            return self._images[path][1]
-        except OSError:
+        now = signature(path)
+        if now is None:
             return None
+        if path not in self._images or self._images[path][0] != now:
+            try:
+                image: Image | None = elf.read(_read(path), path)
+            except HotReloadError:
+                image = None
+            self._images[path] = (now, image)
+        return self._images[path][1]
 
 
 def _read(path: str) -> bytes:

@@ -9,13 +9,13 @@ Types are resolved when they are asked for. What cannot be resolved becomes ``Op
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
+from .binary import Binary
 from .model import HotReloadError
 
 # --- what is read -------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Debug:
     units_read: tuple[_Unit, ...] = field(default=(), repr=False)
 
 
-def read(data: bytes, path: str, known: Debug | None = None) -> Debug:
+def read(data: bytes | Binary, path: str, known: Debug | None = None) -> Debug:
     """Read the debug information of a library or program; ``path`` is only named, never opened.
 
     ``known``: an earlier state of the same library. Units that have not changed since, but for their addresses, are
@@ -161,7 +161,7 @@ def read(data: bytes, path: str, known: Debug | None = None) -> Debug:
     A file that has none is no error: ``trouble`` says so. HotReloadError when it is damaged. Any thread.
     """
     try:
-        return _read(data, path, known)
+        return _read(Binary.of(data), path, known)
     except HotReloadError:
         raise
     except Exception as error:  # damaged bytes lead anywhere
@@ -179,32 +179,22 @@ def prepare(debug: Debug) -> None:
 # --- constants of the standard that are needed here ---------------------------------------------------------
 
 _ARRAY, _CLASS, _ENUMERATION, _PARAMETER, _LEXICAL_BLOCK, _MEMBER = 0x01, 0x02, 0x04, 0x05, 0x0B, 0x0D
-_POINTER, _REFERENCE, _COMPILE_UNIT, _STRUCTURE, _SUBROUTINE, _TYPEDEF, _UNION = (
-    0x0F,
-    0x10,
-    0x11,
-    0x13,
-    0x15,
-    0x16,
-    0x17,
-)
+_POINTER, _REFERENCE, _STRUCTURE, _SUBROUTINE, _TYPEDEF, _UNION = 0x0F, 0x10, 0x13, 0x15, 0x16, 0x17
 _UNSPECIFIED_PARAMETERS, _INHERITANCE, _PTR_TO_MEMBER, _SUBRANGE, _BASE, _CONST = 0x18, 0x1C, 0x1F, 0x21, 0x24, 0x26
 _ENUMERATOR, _SUBPROGRAM, _VARIABLE, _VOLATILE, _RESTRICT, _NAMESPACE = 0x28, 0x2E, 0x34, 0x35, 0x37, 0x39
-_UNSPECIFIED, _PARTIAL_UNIT, _IMPORTED_UNIT, _TYPE_UNIT, _RVALUE, _ATOMIC, _SKELETON = (
-    0x3B, 0x3C, 0x3D, 0x41, 0x42, 0x47, 0x4A,
-)  # fmt: skip
+_UNSPECIFIED, _RVALUE, _ATOMIC = 0x3B, 0x42, 0x47
 _RECORDS = {_STRUCTURE: "struct", _UNION: "union", _CLASS: "class"}
 _QUALIFIERS = frozenset({_CONST, _VOLATILE, _RESTRICT, _ATOMIC})
 _SCOPES = frozenset({_NAMESPACE, _SUBPROGRAM, _LEXICAL_BLOCK, *_RECORDS})
 
-_LOCATION, _NAME, _BYTE_SIZE, _BIT_SIZE, _CONST_VALUE, _CONTAINING = 0x02, 0x03, 0x0B, 0x0D, 0x1C, 0x1D
+_LOCATION, _NAME, _BYTE_SIZE, _BIT_SIZE, _CONST_VALUE = 0x02, 0x03, 0x0B, 0x0D, 0x1C
 _UPPER_BOUND, _ORIGIN, _ARTIFICIAL, _COUNT, _MEMBER_LOCATION, _DECLARATION = 0x2F, 0x31, 0x34, 0x37, 0x38, 0x3C
 _ENCODING, _EXTERNAL, _SPECIFICATION, _TYPE, _VIRTUALITY, _BIT_OFFSET = 0x3E, 0x3F, 0x47, 0x49, 0x4C, 0x0C
 _DATA_BIT_OFFSET, _LINKAGE_NAME, _STR_OFFSETS_BASE, _ADDR_BASE, _DWO_NAME = 0x6B, 0x6E, 0x72, 0x73, 0x76
-_GNU_DWO_NAME, _SIGNATURE, _LANGUAGE, _MIPS_LINKAGE_NAME, _PROTOTYPED = 0x2130, 0x69, 0x13, 0x2007, 0x27
+_GNU_DWO_NAME, _SIGNATURE, _LANGUAGE, _MIPS_LINKAGE_NAME = 0x2130, 0x69, 0x13, 0x2007
 _WANTED = frozenset(
     {
-        _LOCATION, _NAME, _BYTE_SIZE, _BIT_SIZE, _CONST_VALUE, _CONTAINING, _UPPER_BOUND, _ORIGIN, _ARTIFICIAL, _COUNT,
+        _LOCATION, _NAME, _BYTE_SIZE, _BIT_SIZE, _CONST_VALUE, _UPPER_BOUND, _ORIGIN, _ARTIFICIAL, _COUNT,
         _MEMBER_LOCATION, _DECLARATION, _ENCODING, _EXTERNAL, _SPECIFICATION, _TYPE, _VIRTUALITY, _BIT_OFFSET,
         _DATA_BIT_OFFSET, _LINKAGE_NAME, _STR_OFFSETS_BASE, _ADDR_BASE, _DWO_NAME, _GNU_DWO_NAME, _SIGNATURE, _LANGUAGE,
         _MIPS_LINKAGE_NAME,
@@ -225,8 +215,8 @@ _BLOCKS = {0x03: 2, 0x04: 4, 0x0A: 1, 0x09: 0, 0x18: 0}  # form → bytes of the
 _SEC_OFFSET = 0x17
 _ELSEWHERE = frozenset({0x10, 0x16, 0x1C, 0x1D, 0x20, 0x24, 0x1F20, 0x1F21})
 """Forms that refer to other units or files: ref_addr, indirect, ref_sup, strp_sup, ref_sig8, the GNU ones."""
-_SDATA, _UDATA, _FLAG_PRESENT, _IMPLICIT, _INDIRECT, _REF_SIG8, _REF_ADDR, _ADDR, _FLAG = (
-    0x0D, 0x0F, 0x19, 0x21, 0x16, 0x20, 0x10, 0x01, 0x0C,
+_SDATA, _FLAG_PRESENT, _IMPLICIT, _INDIRECT, _REF_SIG8, _REF_ADDR, _ADDR, _FLAG = (
+    0x0D, 0x19, 0x21, 0x16, 0x20, 0x10, 0x01, 0x0C,
 )  # fmt: skip
 _OP_ADDR, _OP_ADDRX, _OP_GNU_ADDRX, _OP_PLUS_UCONST, _OP_CONSTU = 0x03, 0xA1, 0xFB, 0x23, 0x10
 _OP_DEREF, _OP_DEREF_SIZE, _OP_PIECE = 0x06, 0x94, 0x93
@@ -245,19 +235,6 @@ class _Abbrev:
 _Attributes = dict[int, Any]
 
 
-class _Sections:
-    def __init__(self, data: bytes, path: str) -> None:
-        from elftools.elf.elffile import ELFFile
-
-        file = ELFFile(io.BytesIO(data))
-        self.order: Literal["little", "big"] = "little" if file.little_endian else "big"
-        self.names = {section.name: section for section in file.iter_sections() if ".debug_" in section.name}
-
-    def __call__(self, name: str) -> bytes:
-        section = self.names.get(name)
-        return bytes(section.data()) if section is not None else b""
-
-
 @dataclass(frozen=True)
 class _Strings:
     """What entries refer to by an offset or a number."""
@@ -272,9 +249,13 @@ class _Strings:
 class _Reader:
     """The units of one file."""
 
-    def __init__(self, sections: _Sections) -> None:
+    def __init__(self, binary: Binary) -> None:
+        def sections(name: str) -> bytes:
+            section = binary.named.get(name)
+            return bytes(section.data()) if section is not None else b""
+
         self.strings = _Strings(
-            sections.order,
+            "little" if binary.file.little_endian else "big",
             sections(".debug_str"),
             sections(".debug_line_str"),
             sections(".debug_str_offsets"),
@@ -570,7 +551,7 @@ class _Unit:
             return self._array(self.type(attributes.get(_TYPE)), inside if abbrev.children else 0)
         if tag in _RECORDS:
             if attributes.get(_DECLARATION):
-                return self._defined(name, tag)
+                return Opaque(name, f"{_RECORDS[tag]} {name} is only declared")
             return self._record(tag, name, size, attributes, inside if abbrev.children else 0)
         if tag == _SUBROUTINE:
             return self.function("", attributes, inside if abbrev.children else 0)
@@ -579,10 +560,6 @@ class _Unit:
         if tag == _PTR_TO_MEMBER:
             return Opaque(name, "it is a pointer to a member", size)
         return Opaque(name, f"it is an entry of kind {tag:#x}", size)
-
-    def _defined(self, name: str, tag: int) -> Type:
-        """A struct that is only declared here may be defined in another unit (pointers in C; homing in C++)."""
-        return Opaque(name, f"{_RECORDS[tag]} {name} is only declared")
 
     def _enum(self, name: str, size: int, attributes: _Attributes, inside: int) -> Type:
         under = self.type(attributes[_TYPE]) if _TYPE in attributes else None
@@ -731,7 +708,7 @@ class _Unit:
         if tag == _ENUMERATION:
             return f"enum {name}".strip()
         if tag in _RECORDS:
-            return name if self.reader_is_cxx else f"{_RECORDS[tag]} {name}".strip()
+            return name if self._is_cxx else f"{_RECORDS[tag]} {name}".strip()
         if tag == _ARRAY:
             found = self.type((unit, offset))
             dimensions = ""
@@ -742,7 +719,7 @@ class _Unit:
         return name or "?"
 
     @property
-    def reader_is_cxx(self) -> bool:
+    def _is_cxx(self) -> bool:
         return self.top.get(_LANGUAGE, 0) in (0x04, 0x1A, 0x21, 0x2B)  # C_plus_plus, _11, _14, _17
 
 
@@ -829,42 +806,39 @@ class _Sweep:
         address = _address_of(unit, location)
         if address is None and not _is_apart(unit, location):
             return
-        origin = attributes
-        where: tuple[str, ...] = scope
-        for _ in range(4):  # a definition names only what its declaration has not said
-            if _NAME in origin and _TYPE in origin:
-                break
-            reference = origin.get(_SPECIFICATION, origin.get(_ORIGIN))
-            if not reference or reference[0] == "signature":
-                break
-            _, more, _ = reference[0].entry(reference[1])
-            origin = {**more, **{key: value for key, value in origin.items() if key not in (_SPECIFICATION, _ORIGIN)}}
-        name = origin.get(_LINKAGE_NAME) if _SPECIFICATION in attributes else None
-        name = str(name or origin.get(_NAME, ""))
+        whole = _whole(attributes, _NAME, _TYPE)
+        name = whole.get(_LINKAGE_NAME) if _SPECIFICATION in attributes else None
+        name = str(name or whole.get(_NAME, ""))
         if not name:
             return
         if address is None:
-            self._found.apart.add("::".join([*(part for part in where if not part.isdigit()), name]))
+            self._found.apart.add("::".join([*(part for part in scope if not part.isdigit()), name]))
             return
-        target = origin.get(_TYPE)
-        variable = Variable(name, where, unit.name, bool(origin.get(_EXTERNAL)), address, lambda: unit.type(target))
+        target = whole.get(_TYPE)
+        variable = Variable(name, scope, unit.name, bool(whole.get(_EXTERNAL)), address, lambda: unit.type(target))
         self._found.variables.append((begin, variable))
 
     def _function(self, attributes: _Attributes, begin: int) -> str:
         """Its name for the linker, noted when others can call it."""
-        unit, own = self._unit, attributes
-        for _ in range(4):
-            if _NAME in own:
-                break
-            reference = own.get(_SPECIFICATION, own.get(_ORIGIN))
-            if not reference or reference[0] == "signature":
-                break
-            _, more, _ = reference[0].entry(reference[1])
-            own = {**more, **{key: value for key, value in own.items() if key not in (_SPECIFICATION, _ORIGIN)}}
-        name = str(own.get(_LINKAGE_NAME) or own.get(_MIPS_LINKAGE_NAME) or own.get(_NAME, ""))
-        if own.get(_EXTERNAL) and not attributes.get(_DECLARATION) and name and _ORIGIN not in attributes:
-            self._found.function(name, unit, begin, own)
+        whole = _whole(attributes, _NAME)
+        name = str(whole.get(_LINKAGE_NAME) or whole.get(_MIPS_LINKAGE_NAME) or whole.get(_NAME, ""))
+        if whole.get(_EXTERNAL) and not attributes.get(_DECLARATION) and name and _ORIGIN not in attributes:
+            self._found.function(name, self._unit, begin, whole)
         return name
+
+
+def _whole(attributes: _Attributes, *needed: int) -> _Attributes:
+    """A definition's attributes with those of its declaration, as far as it does not say what is ``needed`` itself."""
+    for _ in range(4):
+        if all(each in attributes for each in needed):
+            break
+        reference = attributes.get(_SPECIFICATION, attributes.get(_ORIGIN))
+        if not reference or reference[0] == "signature":
+            break
+        _, more, _ = reference[0].entry(reference[1])
+        own = {key: value for key, value in attributes.items() if key not in (_SPECIFICATION, _ORIGIN)}
+        attributes = {**more, **own}
+    return attributes
 
 
 _NOTED = frozenset({_VARIABLE, _TYPEDEF, *_SCOPES})
@@ -900,17 +874,16 @@ class _Found:
         self.functions.setdefault(name, prototype)
 
 
-def _read(data: bytes, path: str, known: Debug | None) -> Debug:
-    sections = _Sections(data, path)
-    if ".debug_info" not in sections.names:
-        old = ".zdebug_info" in sections.names
+def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
+    if ".debug_info" not in binary.named:
+        old = ".zdebug_info" in binary.named
         why = (
             "its debug information is compressed in the old way (-gz=zlib-gnu)"
             if old
             else "it has no debug information"
         )
         return Debug(path, (), (), {}, {}, frozenset(), why)
-    reader = _Reader(sections)
+    reader = _Reader(binary)
     before = _Before(known.units_read if known else ())
     trouble = ""
     units = []

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .binary import Binary
 from .dwarf import (
     Array,
     Debug,
@@ -69,14 +70,15 @@ class Layout:
         return self.mapped.pointer(symbol.address + 24) if symbol else None
 
 
-def layout(data: bytes, path: str, known: Layout | None = None) -> Layout:
+def layout(data: bytes | Binary, path: str, known: Layout | None = None) -> Layout:
     """Read a library; ``path`` is only named. HotReloadError when its debug information is damaged.
 
     ``known``: an earlier state of the same library, of which whatever has not changed need not be read again.
     """
-    mapped = Mapped(data)
+    binary = Binary.of(data)
+    mapped = Mapped(binary)
     names = [name.removeprefix("hr_plugin_") for name in mapped.by_name if name.startswith("hr_plugin_")]
-    return Layout(read(data, path, known.debug if known else None), mapped, names[0] if len(names) == 1 else "")
+    return Layout(read(binary, path, known.debug if known else None), mapped, names[0] if len(names) == 1 else "")
 
 
 def plan(old: Layout, new: Layout) -> Plan:
@@ -836,9 +838,15 @@ def _common(left: _Place, old: Type, right: _Place, new: Type, path: str) -> Ite
         yield path, left.value(old), right.value(new)
 
 
+def _notes(mapped: Mapped) -> list[str]:
+    """What HR_RENAMED and HR_MIGRATE left."""
+    return mapped.contents(HINTS).decode("utf-8", "replace").split("\0")
+
+
 def _hints(mapped: Mapped) -> dict[tuple[str, str], str]:
+    """(type, name now) → its name before, of HR_RENAMED."""
     found = {}
-    for text in mapped.section(HINTS)[1].decode("utf-8", "replace").split("\0"):
+    for text in _notes(mapped):
         new, _, old = text.partition("=")
         type_, _, name = new.rpartition(".")
         if type_ and name and old:
@@ -849,7 +857,7 @@ def _hints(mapped: Mapped) -> dict[tuple[str, str], str]:
 def _own(mapped: Mapped) -> dict[tuple[str, str], str]:
     """(type, field) → the function of HR_MIGRATE; the field is "" for HR_MIGRATE_TYPE."""
     found = {}
-    for text in mapped.section(HINTS)[1].decode("utf-8", "replace").split("\0"):
+    for text in _notes(mapped):
         target, at, function = text.partition("@")
         type_, _, field_ = target.partition(".")
         if at and type_ and function:

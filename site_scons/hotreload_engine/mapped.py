@@ -6,14 +6,14 @@ Addresses are the file's own (elf(5), p_vaddr): a process adds the place that th
 from __future__ import annotations
 
 import bisect
-import io
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+
+from .binary import Binary
 
 _LOAD, _RELRO = "PT_LOAD", "PT_GNU_RELRO"
-_WRITE, _EXECUTE = 2, 1  # PF_W, PF_X
+_WRITE = 2  # PF_W
 _OBJECT, _FUNCTION, _FILE, _IFUNC = 1, 2, 4, 10  # STT_*
 _POINTER_SIZED = frozenset({1, 6, 8, 257, 1024, 1025, 1027})
 """Relocations whose result is symbol + addend, or base + addend: R_X86_64_64, GLOB_DAT, RELATIVE and R_AARCH64_ABS64,
@@ -33,11 +33,11 @@ class Symbol:
 class Mapped:
     """One library's memory as its file describes it. Read once, then a value."""
 
-    def __init__(self, data: bytes) -> None:
-        from elftools.elf.elffile import ELFFile
-
-        self._data = data
-        self._file: Any = ELFFile(io.BytesIO(data))
+    def __init__(self, data: bytes | Binary) -> None:
+        self._binary = binary = Binary.of(data)
+        self._data = binary.data
+        self._file = binary.file
+        self._sections = binary.named
         self.little = bool(self._file.little_endian)
         self.bits = int(self._file.elfclass)
         self._segments = [
@@ -45,7 +45,6 @@ class Mapped:
             for s in self._file.iter_segments()
             if s["p_type"] in (_LOAD, _RELRO)
         ]
-        self._sections = {section.name: section for section in self._file.iter_sections()}
 
     def is_variable(self, address: int) -> bool:
         """Whether the code can write there: not constants, nor what the loader makes read-only again."""
@@ -57,10 +56,10 @@ class Mapped:
                 writable = writable or bool(flags & _WRITE)
         return writable
 
-    def section(self, name: str) -> tuple[int, bytes]:
-        """(address, contents) of a section; (0, b"") where there is none."""
+    def contents(self, name: str) -> bytes:
+        """Of a section; b"" where there is none."""
         section = self._sections.get(name)
-        return (int(section["sh_addr"]), bytes(section.data())) if section is not None else (0, b"")
+        return bytes(section.data()) if section is not None else b""
 
     def extent(self, name: str) -> tuple[int, int]:
         """(address, size) of a section."""
@@ -118,7 +117,7 @@ class Mapped:
     def pointers(self) -> dict[int, tuple[str, int]]:
         """Where the loader writes an address: (symbol, addend); the symbol is "" for an address in this library."""
         found: dict[int, tuple[str, int]] = {}
-        for section in self._file.iter_sections():
+        for section in self._binary.sections:
             if section["sh_type"] != "SHT_RELA":
                 continue
             symbols = self._file.get_section(section["sh_link"])

@@ -272,6 +272,10 @@ class Crash:
     """Path of the file that keeps hosts from loading the generation again; "" when there is none."""
 
 
+DELETED = " (deleted)"
+"""How /proc names a mapped file that is gone, or another one by now."""
+
+
 @dataclass(frozen=True)
 class Host:
     """A process as its control record and the kernel tell of it."""
@@ -302,6 +306,11 @@ class Host:
     """"on", or why it has no crash guard; "" when its runtime does not say."""
     crash: Crash | None = None
     """The last crash of its plugin; None when there was none since its last reload."""
+
+    @property
+    def program(self) -> str:
+        """Where its executable was when it began."""
+        return self.executable.removesuffix(DELETED)
 
 
 @dataclass(frozen=True)

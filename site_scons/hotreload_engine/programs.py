@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from . import contract, dwarf
 from .dwarf import Debug
+from .files import Sig, signature
 from .layout import Layout
 from .model import Finding, Host, HotReloadError
 from .slot import Slot
@@ -20,8 +21,6 @@ _LARGEST = 64 << 20
 """Bytes of a program whose debug information is read: about six seconds."""
 _REMEMBERED = 8
 """Programs whose debug information is kept in memory."""
-_DELETED = " (deleted)"
-"""How /proc names a mapped file that is gone, or another one by now."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +37,17 @@ class Programs:
     """The debug information of programs."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int], Debug | None] = {}
+        self._known: dict[Sig, Debug | None] = {}
 
     def debug(self, path: str) -> Debug | None:
         """None when the program has none, or so much that reading it would take too long."""
-        key = _identity(path)
+        key = signature(path)
         if key is None:
             return None
         if key not in self._known:
             found: Debug | None = None
             with contextlib.suppress(HotReloadError, OSError):
-                if key[2] <= _LARGEST:
+                if key[1] <= _LARGEST:
                     with open(path, "rb") as file:
                         found = dwarf.read(file.read(), path)
             self._known[key] = found if found and not found.trouble else None
@@ -117,10 +116,9 @@ class Programs:
         return list(dict.fromkeys(found))
 
     def _is_mended(self, host: Host, new: Layout, slot: Slot, layout_of: Callable[[str], Layout]) -> bool:
-        path = host.executable.removesuffix(_DELETED)
-        if _identity(path) in (_identity(_program(host)), None):
+        if signature(host.program) in (signature(_program(host)), None):
             return False
-        return not self._differences(replace(host, pid=0, executable=path, file=""), new, slot, layout_of)
+        return not self._differences(replace(host, pid=0, executable=host.program, file=""), new, slot, layout_of)
 
 
 def _as_it_runs(host: Host, slot: Slot, layout_of: Callable[[str], Layout]) -> contract.Prototypes:
@@ -138,11 +136,3 @@ def _program(host: Host) -> str:
 
 def _pids(found: Iterable[Host]) -> str:
     return "pid " + " and ".join(str(host.pid) for host in found)
-
-
-def _identity(path: str) -> tuple[int, int, int, int] | None:
-    try:
-        status = os.stat(path)
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    except OSError:
-        return None

@@ -111,7 +111,6 @@ class Session:
                 self._untidy = False
                 for delivery in self._deliveries:
                     delivery.tidy()
-                    delivery.acquaint()
             return
         records = {path for path in changes.files if any(d.slot.is_record(path) for d in self._deliveries)}
         marks = {path for path in changes.files if any(d.slot.is_mark(path) for d in self._deliveries)}

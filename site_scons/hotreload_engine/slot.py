@@ -168,7 +168,7 @@ class Slot:
 
     def read_generation(self, file: str) -> bytes:
         """The bytes of a generation, by its file name; HotReloadError when it is gone."""
-        path = os.path.join(self.directory, os.path.basename(file))
+        path = self.generation_path(file)
         try:
             with open(path, "rb") as opened:
                 return opened.read()
