@@ -589,7 +589,6 @@ typedef struct hr__generation {
     double load_us;
     size_t state_size;
     const void *initial;
-    uintptr_t base, code, code_end; /* load address, and the range of its code; 0: not known */
     int guarded;                    /* it has taken the fault signals, for the safe point not to spend time on it */
     hr__crash crash;
     char path[PATH_MAX];
@@ -715,6 +714,14 @@ static void hr__lower(int eventfd_descriptor)
     uint64_t count;
     const ssize_t taken = read(eventfd_descriptor, &count, sizeof count);
     (void)taken;
+}
+
+/* Puts a generation on a list that others may push to or take at the same time. */
+static void hr__push(hr__generation **list, hr__generation *generation)
+{
+    generation->next = __atomic_load_n(list, __ATOMIC_ACQUIRE);
+    while (!__atomic_compare_exchange_n(list, &generation->next, generation, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    }
 }
 
 static void hr__shut(int *descriptor)
@@ -1029,8 +1036,8 @@ static void hr__write_record(hr_host *host, int closed)
     (void)written; /* preallocated: it cannot run out of space */
 }
 
-/* When this process began, in clock ticks since boot (proc(5)); 0 where /proc is not to be had. */
-static unsigned long long hr__process_start(void)
+/* A number of /proc/self/stat, by its place as proc(5) counts them (from 3 on); 0 where /proc is not to be had. */
+static unsigned long long hr__stat_field(int place)
 {
     char line[1024], *field;
     const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
@@ -1038,8 +1045,8 @@ static unsigned long long hr__process_start(void)
     int space;
     if (file >= 0) close(file);
     line[size > 0 ? size : 0] = '\0';
-    field = strrchr(line, ')');
-    for (space = 0; field && space < 20; space++) field = strchr(field + 1, ' ');
+    field = strrchr(line, ')'); /* the name may have spaces */
+    for (space = 2; field && space < place; space++) field = strchr(field + 1, ' ');
     return field ? strtoull(field, NULL, 10) : 0;
 }
 
@@ -1150,6 +1157,54 @@ static int hr__lost(hr_host *host)
     hr__shut(&host->record_fd);
     hr__shut(&host->inotify_fd);
     return 1;
+}
+
+/* --- where a library lies ----------------------------------------------------------------------------------------- */
+
+static int hr__note_image(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    hr__image *image = (hr__image *)argument;
+    unsigned index;
+    (void)size;
+    if (info->dlpi_addr != image->base || image->count) return 0;
+    for (index = 0; index < info->dlpi_phnum && image->count < 8; index++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
+        if (segment->p_type != PT_LOAD) continue;
+        image->segments[image->count].begin = info->dlpi_addr + segment->p_vaddr;
+        image->segments[image->count].end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+        image->segments[image->count++].flags = segment->p_flags;
+    }
+    return 1;
+}
+
+static void hr__find_image(hr__generation *generation)
+{
+    struct link_map *map = NULL;
+    if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) != 0 || !map) return;
+    generation->image.base = map->l_addr;
+    dl_iterate_phdr(hr__note_image, &generation->image);
+}
+
+/* The flags of the segment that holds `size` bytes at `address`; 0: it is not in the library. Async-signal-safe. */
+static uint32_t hr__segment(const hr__image *image, uintptr_t address, uint64_t size)
+{
+    unsigned index;
+    for (index = 0; index < image->count; index++)
+        if (address >= image->segments[index].begin && address < image->segments[index].end &&
+            size <= image->segments[index].end - address)
+            return image->segments[index].flags | 0x80000000u;
+    return 0;
+}
+
+/* Reads in its pages, so that the first calls after the change-over do not wait for the disk. */
+static void hr__populate(const hr__image *image)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned index;
+    for (index = 0; index < image->count; index++) {
+        const uintptr_t first = image->segments[index].begin & ~(page - 1);
+        madvise((void *)first, image->segments[index].end - first, MADV_POPULATE_READ); /* a failure only costs time */
+    }
 }
 
 /* --- the guard ---------------------------------------------------------------------------------------------------- */
@@ -1541,11 +1596,11 @@ static void hr__guard_finish(hr__guard *guard)
     errno = kept;
 }
 
-/* --- the guard: a fault (in the signal handler; async-signal-safe) */
+/* --- the guard: a fault (in the signal handler; async-signal-safe) ------------------------------------------------ */
 
 static int hr__in_code(const hr__generation *generation, uintptr_t address)
 {
-    return generation && address >= generation->code && address < generation->code_end;
+    return generation && (hr__segment(&generation->image, address, 1) & PF_X);
 }
 
 /* A digit at a time, since printf may take locks. */
@@ -1610,20 +1665,20 @@ static void hr__walk(const hr__generation *generation, hr__crash *crash, uintptr
     size_t index, count;
     crash->count = 0;
     if (!generation) return;
-    hr__add_frame(crash, hr__in_code(generation, code) ? code - generation->base : HR__OUTSIDE);
+    hr__add_frame(crash, hr__in_code(generation, code) ? code - generation->image.base : HR__OUTSIDE);
     for (at = stack; crash->frames[0] == HR__OUTSIDE && crash->count < 2 && at < end && at - stack < 32768; at += 512) {
         count = hr__peek(at, words, end - at < sizeof words ? end - at : sizeof words) / sizeof *words;
         for (index = 0; index < count && crash->count < 2; index++)
             if (hr__after_call(generation, words[index])) {
-                hr__add_frame(crash, words[index] - generation->base);
+                hr__add_frame(crash, words[index] - generation->image.base);
                 stack = at + index * sizeof *words;
             }
         if (count < 64) break;
     }
     while (crash->count < HR__FRAMES && frame >= stack && frame + 16 <= end && frame % 8 == 0 &&
            hr__peek(frame, pair, sizeof pair) == sizeof pair && hr__in_code(generation, pair[1])) {
-        if (pair[1] - generation->base != crash->frames[crash->count - 1])
-            hr__add_frame(crash, pair[1] - generation->base);
+        if (pair[1] - generation->image.base != crash->frames[crash->count - 1])
+            hr__add_frame(crash, pair[1] - generation->image.base);
         stack = frame + 16;
         frame = pair[0];
     }
@@ -1703,9 +1758,7 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     guard->rolled_back = 1;
     hr__store(host->running, old);
     hr__store(guard->told, (const hr__generation *)crashed);
-    crashed->next = hr__load(host->crashed);
-    while (!__atomic_compare_exchange_n(&host->crashed, &crashed->next, crashed, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-    }
+    hr__push(&host->crashed, crashed);
     hr__store(host->news, 1);
     hr__raise(host->ready_fd);
     hr__raise(host->nudge_fd);
@@ -1853,7 +1906,7 @@ static void hr__on_fault(int number, siginfo_t *info, void *context)
     if (info->si_code <= 0 || number == SIGTRAP) raise(number); /* else the instruction is made again, and faults again */
 }
 
-/* --- the guard: at the safe point */
+/* --- the guard: at the safe point --------------------------------------------------------------------------------- */
 
 static void hr__take_faults(void)
 {
@@ -2040,7 +2093,7 @@ static void hr__guard_news(hr_host *host)
     }
 }
 
-/* --- the guard: the loader thread */
+/* --- the guard: the loader thread --------------------------------------------------------------------------------- */
 
 /* For dlopen, whose constructors may crash; 0: over. */
 static void hr__guard_opening(hr_host *host, hr__generation *generation)
@@ -2053,34 +2106,12 @@ static void hr__guard_opening(hr_host *host, hr__generation *generation)
     if (!generation) hr__give_faults();
 }
 
-static int hr__find_code(struct dl_phdr_info *info, size_t size, void *argument)
-{
-    hr__generation *generation = (hr__generation *)argument;
-    const uintptr_t inside = (uintptr_t)generation->functions[0];
-    uintptr_t low = UINTPTR_MAX, high = 0;
-    unsigned index, found = 0;
-    (void)size;
-    for (index = 0; index < info->dlpi_phnum; index++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
-        const uintptr_t begin = info->dlpi_addr + segment->p_vaddr, end = begin + segment->p_memsz;
-        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X)) continue;
-        if (begin < low) low = begin;
-        if (end > high) high = end;
-        found |= inside >= begin && inside < end;
-    }
-    if (!found) return 0;
-    generation->base = info->dlpi_addr;
-    generation->code = low;
-    generation->code_end = high;
-    return 1;
-}
-
 /* A generation is loaded: all that would take time at the safe point. */
 static void hr__guard_prepare(hr_host *host, hr__generation *generation)
 {
     hr__guard *guard = host->guard;
     if (!guard || !host->count) return;
-    if (!dl_iterate_phdr(hr__find_code, generation)) return;
+    if (!generation->image.count) return;
     hr__take_faults();
     generation->guarded = 1;
     for (; guard->ready < generation->state_size; guard->ready += 4096) guard->snapshot[guard->ready] = 0;
@@ -2093,25 +2124,12 @@ static void hr__guard_drop(hr__generation *generation)
     generation->guarded = 0;
 }
 
-/* Threads of this process; a large number when that cannot be told. */
-static long hr__threads(void)
-{
-    char line[1024], *field;
-    const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    const ssize_t size = file < 0 ? -1 : read(file, line, sizeof line - 1);
-    int space;
-    if (file >= 0) close(file);
-    line[size > 0 ? size : 0] = '\0';
-    field = strrchr(line, ')');
-    for (space = 0; field && space < 18; space++) field = strchr(field + 1, ' ');
-    return field ? strtol(field, NULL, 10) : LONG_MAX;
-}
-
 /* Whether the guarded thread, in the middle of other code, holds a lock that would hold others up: then we do not come
    back from here, and the handler gives up. */
 static int hr__may_go_on(int question)
 {
-    const int alone = hr__threads() <= 1 + hr__load(hr__loaders);
+    const unsigned long long threads = hr__stat_field(20); /* 0: that cannot be told */
+    const int alone = threads && threads <= 1 + (unsigned)hr__load(hr__loaders);
     FILE *streams[2];
     void *itself;
     int index, turn;
@@ -2393,28 +2411,7 @@ static int hr__check_file(const char *path, unsigned long long size, char *reaso
     return good;
 }
 
-/* Reads in the pages of the library that has the address `inside`, so that the first calls after the change-over do not
-   wait for the disk. */
-static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    unsigned index, found = 0, pass;
-    (void)size;
-    for (pass = 0; pass < 2; pass++)
-        for (index = 0; index < info->dlpi_phnum; index++) {
-            const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
-            const uintptr_t begin = info->dlpi_addr + segment->p_vaddr, end = begin + segment->p_memsz;
-            const uintptr_t first = begin & ~(page - 1);
-            if (segment->p_type != PT_LOAD) continue;
-            if (pass == 0)
-                found |= (uintptr_t)inside >= begin && (uintptr_t)inside < end;
-            else if (found)
-                madvise((void *)first, end - first, MADV_POPULATE_READ); /* a failure only costs time */
-        }
-    return found != 0;
-}
-
-/* --- migration: the plan (loader thread) --------------------------------------------------------------------------- */
+/* --- migration: the plan (loader thread) -------------------------------------------------------------------------- */
 
 #define HR__NONE 0xFFFFFFFFu
 #define HR__GONE 0xFFFFFFFFFFFFFFFFu
@@ -2425,41 +2422,6 @@ static int hr__populate(struct dl_phdr_info *info, size_t size, void *inside)
 enum { HR__COPY, HR__NUMBER, HR__BITS, HR__POINTER, HR__EACH, HR__END_OF_TEXT, HR__CALL_OWN };
 #define HR__BITS_OF(number) ((number) & 0x3FFFFFFFu)
 #define HR__TO_CHANGED 1u /* HR__POINTER: the layout of what it points to has changed */
-
-static int hr__note_image(struct dl_phdr_info *info, size_t size, void *argument)
-{
-    hr__image *image = (hr__image *)argument;
-    unsigned index;
-    (void)size;
-    if (info->dlpi_addr != image->base || image->count) return 0;
-    for (index = 0; index < info->dlpi_phnum && image->count < 8; index++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
-        if (segment->p_type != PT_LOAD) continue;
-        image->segments[image->count].begin = info->dlpi_addr + segment->p_vaddr;
-        image->segments[image->count].end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
-        image->segments[image->count++].flags = segment->p_flags;
-    }
-    return 1;
-}
-
-static void hr__find_image(hr__generation *generation)
-{
-    struct link_map *map = NULL;
-    if (dlinfo(generation->handle, RTLD_DI_LINKMAP, &map) != 0 || !map) return;
-    generation->image.base = map->l_addr;
-    dl_iterate_phdr(hr__note_image, &generation->image);
-}
-
-/* The flags of the segment that holds `size` bytes at `address`; 0: it is not in the library. */
-static uint32_t hr__segment(const hr__image *image, uintptr_t address, uint64_t size)
-{
-    unsigned index;
-    for (index = 0; index < image->count; index++)
-        if (address >= image->segments[index].begin && address < image->segments[index].end &&
-            size <= image->segments[index].end - address)
-            return image->segments[index].flags | 0x80000000u;
-    return 0;
-}
 
 static const uint64_t hr__number_sizes[] = {1, 2, 4, 8, 1, 2, 4, 8, 4, 8, sizeof(long double), 1};
 
@@ -2645,7 +2607,7 @@ static int hr__prepare_state(hr__generation *generation, char *reason)
     return 1;
 }
 
-/* --- migration: the safe point -------------------------------------------------------------------------------------- */
+/* --- migration: the safe point ------------------------------------------------------------------------------------ */
 
 typedef struct hr__move {
     hr_host *host;
@@ -3107,7 +3069,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
         hr__unload(host, generation);
         return NULL;
     }
-    if (host->count) dl_iterate_phdr(hr__populate, generation->functions[0]);
+    if (host->count) hr__populate(&generation->image);
     hr__guard_prepare(host, generation);
     generation->load_us = hr__now_us() - begun;
     return generation;
@@ -3148,7 +3110,7 @@ static int hr__has(hr_host *host, const char *file)
     return 1;
 }
 
-/* --- several plugins in one process -------------------------------------------------------------------------------- */
+/* --- several plugins in one process ------------------------------------------------------------------------------- */
 
 /* The builder writes into a pointer what its generation must not run without: "together NUMBER LIBRARY", that number or a
    later one of another plugin. What is loaded waits until each of those that this process has open runs or can be taken
@@ -3522,17 +3484,12 @@ static void hr__reject(hr_host *host, hr__generation *generation, const char *re
     pthread_mutex_unlock(&hr__slots_lock);
     generation->refusal = reason ? strdup(reason) : NULL;
     generation = hr__swap(host->rejected, generation);
-    if (generation) { /* the loader has not come to an earlier one yet */
-        generation->next = hr__load(host->retired);
-        while (!__atomic_compare_exchange_n(&host->retired, &generation->next, generation, 0, __ATOMIC_ACQ_REL,
-                                            __ATOMIC_ACQUIRE)) {
-        }
-    }
+    if (generation) hr__push(&host->retired, generation); /* the loader has not come to an earlier one yet */
     hr__store(host->taken, 0);
     hr__raise(host->nudge_fd);
 }
 
-/* --- the plugin's hooks (safe point) -------------------------------------------------------------------------------- */
+/* --- the plugin's hooks (safe point) ------------------------------------------------------------------------------ */
 
 /* Calls PLUGIN_after_reload of what runs now. `from`: of the generation before. New code may run in here: hr__guard_hook
    gives a guarded way to it. */
@@ -3576,10 +3533,7 @@ static void hr__put_off(hr_host *host, hr__generation *generation, const char *e
         host->waits = generation->number;
         host->released = 1;
     } else {
-        generation->next = hr__load(host->retired);
-        while (!__atomic_compare_exchange_n(&host->retired, &generation->next, generation, 0, __ATOMIC_ACQ_REL,
-                                            __ATOMIC_ACQUIRE)) {
-        }
+        hr__push(&host->retired, generation);
     }
     pthread_mutex_unlock(&hr__slots_lock);
     pthread_mutex_lock(&host->lock);
@@ -3665,12 +3619,7 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     hr__store(host->deferred, 0);
     hr__store(host->running, generation);
     hr__store(host->taken, 0);
-    if (retired) {
-        retired->next = hr__load(host->retired);
-        while (!__atomic_compare_exchange_n(&host->retired, &retired->next, retired, 0, __ATOMIC_ACQ_REL,
-                                            __ATOMIC_ACQUIRE)) {
-        }
-    }
+    if (retired) hr__push(&host->retired, retired);
     hr__call_after(host, hr__guard_hook(host, generation), host->previous ? host->previous->number : 0, NULL);
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
     if (host->has_loader) hr__raise(host->nudge_fd);
@@ -3732,7 +3681,7 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
     if (desc) host->desc = *desc;
     host->signal = host->desc.signal ? host->desc.signal : SIGURG;
     host->record_fd = host->inotify_fd = host->ready_fd = host->nudge_fd = host->slot = -1;
-    host->started = hr__process_start();
+    host->started = hr__stat_field(22); /* when this process began, in clock ticks since boot */
     pthread_mutex_init(&host->lock, NULL);
     while (host->desc.names && host->desc.names[host->count]) host->count++;
     if (host->count && !host->desc.functions)
