@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import Project, need, project
+from runtime_kit import Kit
 
 SCONS = {"newest": False, "oldest": True}
 """Name in a test's id → whether it is the oldest supported SCons."""
@@ -29,6 +30,13 @@ both_scons = pytest.mark.parametrize("made", list(SCONS), indirect=True)
 @pytest.fixture(params=COMPILERS)
 def compiler(request: pytest.FixtureRequest) -> str:
     return need(request.param)
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    """Plugins and hosts of tests/runtime, compiled once for each compiler and module."""
+    need(request.param)
+    return Kit(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.hookimpl(hookwrapper=True)

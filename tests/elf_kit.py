@@ -29,7 +29,7 @@ def build(directory: Path, name: str, source: str, *flags: str, compiler: str = 
     text = path.with_name(path.name + ".c")
     text.write_text(source, encoding="utf-8")
     command = [need(compiler), str(text), "-o", str(path), *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return path
 

@@ -24,12 +24,6 @@ Start = Callable[..., Obedient]
 PROGRAM = "int main(void) { return 0; }\n"
 
 
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    need(request.param)
-    return Kit(request.param, tmp_path_factory.mktemp(request.param))
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Where the linker would put the library."""

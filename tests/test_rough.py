@@ -66,6 +66,15 @@ def begun(made: Project, name: str) -> None:
     until(made.path(f"begun.{name}").exists, f"{name} has begun")
 
 
+def kill_in_a_link(made: Project, watch: Watch) -> None:
+    """The session is killed while it links an edit of ``one``, which is then put back."""
+    with held(made, "ld"):
+        source(made, "one", 2)
+        begun(made, "ld")
+        watch.kill()
+        source(made, "one", 1)
+
+
 def runs(made: Project, name: str = "one") -> int:
     with contextlib.suppress(OSError):  # while it is made
         return subprocess.run([made.path(name)], check=False).returncode
@@ -103,11 +112,7 @@ def test_a_killed_session_leaves_no_stale_target(made: Project) -> None:
     lay(made)
     watch = made.watch()
     becomes(made, watch, 1)
-    with held(made, "ld"):
-        source(made, "one", 2)
-        begun(made, "ld")
-        watch.kill()
-        source(made, "one", 1)
+    kill_in_a_link(made, watch)
     assert "one.o" in made.scons("-Q", "-n") and "one.o" in made.scons("-Q", "-n"), "asking changes nothing"
     assert "1 of its targets" in (said := made.scons("-Q")) or "2 of its targets" in said
     assert runs(made) == 1
@@ -118,11 +123,7 @@ def test_a_session_after_a_killed_one(made: Project) -> None:
     """The next scons watch does not trust what the killed one left either."""
     lay(made)
     watch = made.watch()
-    with held(made, "ld"):
-        source(made, "one", 2)
-        begun(made, "ld")
-        watch.kill()
-        source(made, "one", 1)
+    kill_in_a_link(made, watch)
     becomes(made, made.watch(), 1)
 
 
@@ -253,7 +254,7 @@ def can_mount() -> bool:
         if subprocess.run(["mount", "-t", "tmpfs", "none", where], capture_output=True, check=False).returncode:
             return False
         return subprocess.run(["umount", where], check=False).returncode == 0
-    except FileNotFoundError:
+    except OSError:  # there is no such program here, or not for us
         return False
     finally:
         where.rmdir()

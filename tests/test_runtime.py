@@ -33,12 +33,6 @@ from runtime_kit import (
 Start = Callable[..., Obedient]
 
 
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    need(request.param)
-    return Kit(request.param, tmp_path_factory.mktemp(request.param))
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     """Where the linker would put it; its directory is there and is nobody else's."""

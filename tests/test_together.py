@@ -11,19 +11,13 @@ from pathlib import Path
 import pytest
 
 from elf_kit import library, read
-from harness import Project, need, until
+from harness import Project, until
 from hotreload_engine import verify
 from hotreload_engine.model import Host, HotReloadError, Image
 from hotreload_engine.slot import Parcel, Slot, publish_together
 from runtime_kit import PATIENCE, Kit, Obedient
 
 Start = Callable[..., "Several"]
-
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    need(request.param)
-    return Kit(request.param, tmp_path_factory.mktemp(request.param))
 
 
 class Several(Obedient):

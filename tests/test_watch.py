@@ -63,6 +63,11 @@ class Place:
             seen |= self.next().files
         return seen
 
+    def rest(self) -> None:
+        """Takes what is still to come, until nothing has come for a while."""
+        while self.watcher.next(0.2):
+            pass
+
     def is_quiet(self) -> None:
         """A later save comes alone: nothing was left of what went before."""
         mark = self.write("mark.c", str(time.monotonic()))
@@ -273,8 +278,7 @@ def test_a_checkout_takes_a_directory_away_and_brings_it_back(place: Place) -> N
         assert str(lone) in place.names(lone)
     editors.git(place.root, "checkout", "-q", "main")
     assert str(lone) in place.names(lone, place.root / "f0.c")
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     lone.write_text("edited")
     assert place.next().files == {str(lone)}
 
@@ -399,8 +403,7 @@ def test_a_broken_link_is_repaired_with_its_directory(place: Place) -> None:
     place.watch()
     made = place.write("far/away/x.c")
     assert str(link) in place.names(link)
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     made.write_text("new")
     assert place.next().files == {str(link)}
     shutil.rmtree(place.root / "far")
@@ -431,8 +434,7 @@ def test_hard_links(place: Place) -> None:
     assert place.next().files == {str(one), str(two)}
     two.unlink()
     assert place.names(two)
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     two.write_text("a file of its own")
     place.again(one.parent, two.parent)
     assert place.next().files == {str(two)}
@@ -453,8 +455,7 @@ def test_a_project_in_a_public_place_is_replaced(place: Place) -> None:
     assert str(path) in place.names(path)
     place.write("project/src/x.c", "cloned")
     assert str(path) in place.names(path)
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     path.write_text("edited")
     assert place.next().files == {str(path)}
 
@@ -508,8 +509,7 @@ def test_a_directory_that_is_moved_away_and_back(place: Place) -> None:
     assert place.next().files == {str(path)}
     os.rename(place.root / "other", path.parent)
     assert str(path) in place.names(path)
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     path.write_text("new")
     assert place.next().files == {str(path)}
 
@@ -545,8 +545,7 @@ def test_a_directory_becomes_a_file_and_back(place: Place) -> None:
     path.parent.unlink()
     place.write("sub/x.c", "back")
     assert str(path) in place.names(path)
-    while place.watcher.next(0.2):
-        pass
+    place.rest()
     path.write_text("edited")
     assert place.next().files == {str(path)}
 
@@ -964,9 +963,11 @@ def test_file_systems_without_events(path: str, silent: bool) -> None:
 
 
 def test_the_table_of_mounts() -> None:
-    """It is read from the kernel, with its escapes undone: the file system of the root is in it."""
+    """All that the kernel lists is in it, the root too (which a chroot has not); each place has a type."""
     mounts = module._mounts()
-    assert mounts["/"] and mounts["/proc"] == "proc"
+    listed = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    assert {place for place in listed if "\\" not in place} <= mounts.keys()
+    assert all(mounts.values()) and mounts["/proc"] == "proc"
 
 
 def test_a_silent_file_system_is_polled(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
