@@ -304,3 +304,19 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
         assert seen(again) == seen(dwarf.read(data, "made.so"))
         assert len(set(map(id, again.units_read)) & set(map(id, known.units_read))) == kept
         known = again
+
+
+def test_a_static_that_cannot_be_carried_leaves_the_others_alone(workshop: Workshop) -> None:
+    """It begins anew and is named; those behind it are carried each by its own program."""
+    types = "static struct {{ union {{ int i; {real} f; }} u; }} odd;\nstatic struct {{ int x{more}; }} first;\nstatic struct {{ {small} s; int t; }} second;\n"
+    use = "void hr_unused(void) { odd.u.i++; first.x++; second.t++; }\n"
+    old = types.format(real="float", more="", small="short") + use
+    new = types.format(real="double", more=", y", small="long") + use
+    one = workshop.library(source(STATE % "int a;", set_="odd.u.i = 1; first.x = 2; second.s = 3; second.t = 4;", more=old))
+    two = workshop.library(source(STATE % "int a;", show='"%d %d %d %ld %d", odd.u.i, first.x, first.y, second.s, second.t', more=new))
+    with carried(place(workshop), workshop.host(), one) as host:
+        host.ask("set")
+        plan, said = host.reload(two)
+        assert said.startswith("changed 2"), said
+        assert host.ask("show") == "0 2 0 3 4"
+        assert "1 anew (odd.u.f: a member of a union changed" in plan.words

@@ -552,7 +552,7 @@ class _Unit:
         if tag in _RECORDS:
             if attributes.get(_DECLARATION):
                 return Opaque(name, f"{_RECORDS[tag]} {name} is only declared")
-            return self._record(tag, name, size, attributes, inside if abbrev.children else 0)
+            return self._record(tag, name, size, inside if abbrev.children else 0)
         if tag == _SUBROUTINE:
             return self.function("", attributes, inside if abbrev.children else 0)
         if tag == _UNSPECIFIED:
@@ -586,7 +586,7 @@ class _Unit:
             of = Array(of, count)
         return of
 
-    def _record(self, tag: int, name: str, size: int, attributes: _Attributes, inside: int) -> Type:
+    def _record(self, tag: int, name: str, size: int, inside: int) -> Type:
         members, obstacle = [], ""
         for abbrev, child, _ in self.children(inside) if inside else ():
             if abbrev.tag == _INHERITANCE and (

@@ -9,7 +9,7 @@ Values in, values out: touches no disk and no process.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -120,14 +120,19 @@ class _Tally:
 
     kept: int = 0
     moved: int = 0
-    notes: list[str] = field(default_factory=list)
-    """``1 widened (hp: short → int)`` is made of these: (kind, detail)."""
     kinds: dict[str, list[str]] = field(default_factory=dict)
+    """``1 widened (hp: short → int)`` is made of these: kind → details."""
 
     def note(self, kind: str, detail: str) -> None:
         details = self.kinds.setdefault(kind, [])
         if detail not in details:
             details.append(detail)
+
+    def take(self, inner: _Tally, titled: Callable[[str], str]) -> None:
+        """Notes of an object within this one, each as it is called from here."""
+        for kind, details in inner.kinds.items():
+            for detail in details:
+                self.note(kind, titled(detail))
 
     def words(self) -> str:
         parts = [f"{self.kept} kept"] if self.kept else []
@@ -147,10 +152,14 @@ _KINDS = (
 )  # fmt: skip
 
 
+_NOTHING = Program("", 0, 0, ())
+
+
 class _Maker:
     def __init__(self, old: Layout, new: Layout) -> None:
         self._old, self._new = old, new
         self._programs: list[Program | None] = []
+        """None: in the making, or refused; its number stays taken."""
         self._known: dict[tuple[int, int], int] = {}
         self._alive: list[Type] = []
         """Types whose id() is a key: they must not be freed meanwhile."""
@@ -207,7 +216,7 @@ class _Maker:
         return Plan(
             *sizes,
             state,
-            tuple(program for program in self._programs if program is not None),
+            tuple(program or _NOTHING for program in self._programs),
             tuple(statics),
             self._landmarks() if self._pointers else (),
             tuple(self._tables),
@@ -322,9 +331,7 @@ class _Maker:
             out.append(Operation(Kind.COPY, from_, to, a=old.size * times))
         elif program.operations:
             out.append(Operation(Kind.EACH, from_, to, times, old.size, new.size, a=number))
-        for kind, details in inner.kinds.items():
-            for detail in details:
-                tally.note(kind, f"{name}.{detail}" if name else detail)
+        tally.take(inner, lambda detail: f"{name}.{detail}" if name else detail)
         if times == 1:
             still = from_ == to
             tally.kept += inner.kept if still else 0
@@ -418,9 +425,7 @@ class _Maker:
             else:
                 self._nested(element, f"{path}[]", "", old.of, new.of, from_ // 8, to // 8, count, inner)
             out.extend(element)
-            for kind, details in inner.kinds.items():
-                for detail in details:
-                    tally.note(kind, _within(detail, name))
+            tally.take(inner, lambda detail: _within(detail, name))
         if new.count < old.count and new.count and _is_text(old.of) and _is_text(new.of):
             out.append(Operation(Kind.END, 0, to // 8, a=new.count))
         self._count(tally, from_, to)
@@ -444,10 +449,10 @@ class _Maker:
         number = NONE
         if isinstance(target_old, Record) and isinstance(target_new, Record) and target_old.size and target_new.size:
             if (id(target_old), id(target_new)) not in self._known:
-                try:
+                try:  # noqa: SIM105 - what is refused here is refused when something of it is carried
                     self._program(path, target_old, target_new, _Tally())
                 except _Refusal:
-                    self._programs[self._known[id(target_old), id(target_new)]] = Program("", 0, 0, ())
+                    pass
             number = self._known[id(target_old), id(target_new)]
         out.append(Operation(Kind.POINTER, from_ // 8, to // 8, a=flags, b=number, text=text))
 
@@ -551,7 +556,7 @@ class _Maker:
         if isinstance(old, Record) and isinstance(new, Record):
             if old.kind != new.kind and "union" in (old.kind, new.kind):
                 return ""
-            mine, theirs = list(_fields(old, unions=True)), list(_fields(new, unions=True))
+            mine, theirs = list(_fields(old)), list(_fields(new))
             for was, now in zip(mine, theirs, strict=False):
                 if (was.name, was.bits_at, was.bits) != (now.name, now.bits_at, now.bits):
                     return f".{was.name}"
@@ -638,10 +643,8 @@ class _Maker:
         found.append(Static(was.address, now.address, program, now.title))
         found += self._guard(was, now)
         if any(inner.kinds.values()):
-            for kind, details in inner.kinds.items():
-                for detail in details:
-                    own = detail.startswith((f"{now.title}:", f"{now.title}["))
-                    tally.note(kind, detail if own else f"{now.title}.{detail}")
+            own = f"{now.title}:", f"{now.title}["
+            tally.take(inner, lambda detail: detail if detail.startswith(own) else f"{now.title}.{detail}")
         else:
             tally.kept += 1
 
@@ -691,7 +694,7 @@ class _Maker:
 # --- words and small questions ------------------------------------------------------------------------------
 
 
-def _fields(record: Record, unions: bool = False, at: int = 0) -> Iterator[_Field]:
+def _fields(record: Record, at: int = 0) -> Iterator[_Field]:
     """Members, those of anonymous structs in their parent's place; an anonymous union gets a name of its members'."""
     for member in record.members:
         if member.name or not isinstance(member.type, Record):
@@ -700,7 +703,7 @@ def _fields(record: Record, unions: bool = False, at: int = 0) -> Iterator[_Fiel
             title = "<" + ", ".join(each.name for each in _fields(member.type)) + ">"
             yield _Field(title, member.type, at + member.bits_at, 0)
         else:
-            yield from _fields(member.type, unions, at + member.bits_at)
+            yield from _fields(member.type, at + member.bits_at)
 
 
 def _share(one: str, other: str) -> bool:
@@ -794,6 +797,9 @@ class _Place(NamedTuple):
     def at(self, bits: int, width: int = 0) -> _Place:
         return _Place(self.mapped, self.bit + bits, width)
 
+    def read(self, size: int) -> bytes:
+        return self.mapped.read(self.bit // 8, size)
+
     def value(self, type_: Type) -> object:
         """What its initialiser says, comparable with another library's."""
         address = self.bit // 8
@@ -834,6 +840,9 @@ def _common(left: _Place, old: Type, right: _Place, new: Type, path: str) -> Ite
         for index in range(min(count, 4096)):
             at, to = left.at(index * old.of.size * 8), right.at(index * new.of.size * 8)
             yield from _common(at, old.of, to, new.of, f"{path}[{index}]")
+    elif isinstance(old, Record) and isinstance(new, Record):
+        size = min(old.size, new.size)  # of a union: its bytes
+        yield path, left.read(size), right.read(size)
     elif type(old) is type(new) or (isinstance(old, Scalar | Enum) and isinstance(new, Scalar | Enum)):
         yield path, left.value(old), right.value(new)
 
