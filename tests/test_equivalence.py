@@ -211,6 +211,55 @@ def test_an_error_is_told_until_it_is_mended(tree: Tree) -> None:
     tree.check()
 
 
+@pytest.mark.parametrize("setting", EACH, ids=str)
+@pytest.mark.parametrize("name", ["src/timed.c", "src/u2.c", "src/uses_table.c"])
+def test_a_session_that_begins_with_an_error(setting: Setting, name: str, tmp_path: Path) -> None:
+    """What the first build did not come to is known all the same: the mending is heard, and all is built."""
+    tree = setting.tree(tmp_path)
+    try:
+        good = tree.read(name)
+        tree.write(name, good + "broken\n")
+        assert not tree.session.start()["ok"]
+        answer = tree.session.update(tree.write("src/notes.txt", "before the mending\n"))
+        assert not answer["ok"] and "broken" in answer["errors"][0][2], answer
+        assert tree.session.update(tree.write(name, good))["ok"]
+        tree.check()
+    finally:
+        tree.close()
+
+
+@pytest.mark.parametrize("next_builder", ["the session", "a fresh scons", "a session after a restart"])
+def test_what_was_made_before_an_error_is_news_after_it(next_builder: str, tmp_path: Path) -> None:
+    """An object is made, an error in the next ends the pass: their library is still to be made, though the object's time in
+    whole seconds, by which content-timestamp decides, is what it was."""
+    compiler, stop_clock = tmp_path / "cc-with-a-clock", tmp_path / "stop-clock"
+    compiler.write_text(
+        f'#!/bin/sh\ngcc "$@" || exit\ntest ! -e {stop_clock} || touch -d @1800000000 "$2"\n', encoding="utf-8"
+    )
+    compiler.chmod(0o755)
+    stop_clock.touch()
+    tree = Tree(tmp_path, ["decider=content-timestamp", f"cc={compiler}", "-j1"])
+    try:
+        assert tree.session.start()["ok"], tree.session.output
+        good = tree.read("src/u2.c")
+        answer = tree.session.update(tree.write("inc1/deep.h", "#define DEEP 61\n") + tree.write("src/u2.c", "broken\n"))
+        assert not answer["ok"] and "build/src/u1.o" in targets(answer), answer
+        if next_builder != "the session":
+            stop_clock.unlink()
+        if next_builder == "a session after a restart":
+            assert tree.session.update(tree.write("words.txt", "one extra\n"))["restart"]
+        elif next_builder == "a fresh scons":
+            tree.session.end()
+        mended = tree.write("src/u2.c", good)
+        if next_builder == "a fresh scons":
+            assert tree.scons(tree.root)[0] == 0
+        else:
+            assert tree.session.update(mended)["ok"]
+        tree.check_outputs()
+    finally:
+        tree.close()
+
+
 @pytest.mark.parametrize("tree", [EACH[2], EACH[3]], indirect=True, ids=str)
 def test_a_listed_source_goes_and_comes_back(tree: Tree) -> None:
     """A missing source is an error as in scons; when it is back, changed or not, all is well."""

@@ -226,7 +226,7 @@ class Graph:
         if changes.names:
             self._hooks.forget_lookups()
         if reason:
-            # What a session knows better than a fresh scons, which compares whole seconds, is not lost to it.
+            # As close() does for what came before.
             self._distrust(parent for node in changes.nodes for parent in self._index.parents(node))
             self._suspects |= changed
             return Build(True, restart=reason)
@@ -344,6 +344,8 @@ class Graph:
         self._unfinished = set() if whole else left
         if whole:
             self._hooks.touched.clear()
+        else:  # what was made is news to those that were not reached
+            self._hooks.touched |= pass_.begun
         self._distrust(pass_.torn())
         self._distrust(pass_.moved)
         for node in pass_.moved:
@@ -436,7 +438,12 @@ class Graph:
             self._ledger.clear()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """The last ``sync``. What a session knows better than a fresh scons, which compares whole seconds, is not lost
+        to it: a target that was not reached, of sources that were made or edited again within one second."""
+        if not self._fresh:
+            unreached = {parent for node in self._hooks.touched for parent in self._index.parents(node)}
+            self._distrust(unreached & self._unfinished)
+        self.sync()
 
 
 class _Changes:

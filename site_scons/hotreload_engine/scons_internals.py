@@ -644,7 +644,9 @@ def settle(node: Any) -> bool:
 
 def dependencies(node: Any) -> list[Any]:
     """Everything whose change may concern the node: sources, Depends, implicit ones, also those that are ignored (what
-    an ignored header includes is not)."""
+    an ignored header includes is not). A directory's are looked for where a build that failed has not come to it."""
+    if is_directory(node) and node.implicit is None:
+        node.scan()
     return list(dict.fromkeys(node.all_children(scan=0)))
 
 

@@ -142,10 +142,10 @@ class Session:
             self._emit.error(error)
             return self._graph.idle()  # when it is tried again
 
-    def _sync(self) -> None:
+    def _close_graph(self) -> None:
         """Signatures are written, or it is said that they could not be: the end does not wait for a full disk."""
         try:
-            self._graph.sync()
+            self._graph.close()
         except HotReloadError as error:
             self._emit.error(error)
 
@@ -155,8 +155,7 @@ class Session:
                 self._runner.stop()
         finally:
             self._watcher.close()
-            self._sync()
-            self._graph.close()
+            self._close_graph()
             self._emit("stopped", reason=f"watch ended by {signal.Signals(number).name}")
         return 128 + number
 
@@ -260,8 +259,7 @@ class Session:
             )
             return
         self._emit("change", files=[], note=f"{reason}: reading the SConscripts again")
-        self._sync()
-        self._graph.close()
+        self._close_graph()
         self._watcher.close()
         self._relaunch.again(
             {

@@ -93,7 +93,6 @@ def _serve(graph: Graph, address: str) -> None:
                 elif order["do"] == "relevant":
                     answer(Build(True), relevant={path: graph.relevant(path) for path in order["files"]})
                 elif order["do"] == "end":
-                    graph.sync()
                     graph.close()
                     answer(Build(True))
                     return
