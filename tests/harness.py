@@ -60,6 +60,7 @@ class Project:
         self.environment.pop("PYTHONPATH", None)
         if old_scons:
             self.environment["PYTHONPATH"] = old_scons_path()
+        self.python = sys.executable
         self._watches: list[Watch] = []
         self._hosts: list[HostProcess] = []
 
@@ -78,7 +79,7 @@ class Project:
         self.write(name, text.replace(old, new))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "SCons", *arguments]
+        return [self.python, "-m", "SCons", *arguments]
 
     def scons(self, *arguments: str, code: int | None = 0, directory: str = ".", limit: float = 120) -> str:
         """Run scons; its whole output. ``code`` None accepts any exit status, ``limit`` is in seconds."""

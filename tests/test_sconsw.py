@@ -5,15 +5,11 @@ pip finds the packages in a directory of wheels, packed from what is installed w
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.metadata
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,32 +17,14 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT, need, until
+from wheels import RUNTIME, pack
 
 LIMIT = 240.0
 """Seconds for a whole set-up, beside other tests."""
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 """The interpreter outside any environment."""
-PACKAGES = ("scons", "watchdog", "pyelftools")
 TOOLS = {"sh": "dash", "dirname": "coreutils", "cksum": "coreutils", "readlink": "coreutils", "gcc": "gcc"}
 """What sconsw itself calls or looks for, besides Python → the package that has it."""
-
-
-def pack(name: str, directory: Path) -> None:
-    """Write a wheel of an installed distribution, its scripts and manual pages left out."""
-    installed = importlib.metadata.distribution(name)
-    root = Path(str(installed.locate_file("")))
-    info = next(Path(str(file)).parts[0] for file in installed.files or [] if file.name == "METADATA")
-    record = f"{info}/RECORD"
-    lines = [f"{record},,"]
-    with zipfile.ZipFile(directory / f"{info.removesuffix('.dist-info')}-py3-none-any.whl", "w") as wheel:
-        for file in map(str, installed.files or []):
-            if file.startswith("..") or file.endswith((".pyc", ".pth", "/RECORD")):
-                continue
-            data = (root / file).read_bytes()
-            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-            wheel.writestr(file, data)
-            lines.append(f'"{file}",sha256={digest},{len(data)}')
-        wheel.writestr(record, "\n".join(lines) + "\n")
 
 
 def script(path: Path, text: str) -> None:
@@ -126,7 +104,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout that two calls at the same time have set up; afterwards no package is to be had any more."""
     made = Checkout(tmp_path_factory.mktemp("sconsw"))
-    for name in PACKAGES:
+    for name in RUNTIME:
         pack(name, made.wheels)
     with made.start("--version") as first, made.start("--version") as second:
         outputs = [process.communicate(timeout=LIMIT)[0] for process in (first, second)]
@@ -205,7 +183,7 @@ def test_a_set_up_that_did_not_end_is_made_again(checkout: Checkout) -> None:
     assert f"sconsw: pip could not install into {checkout.venv}, see above\n" in output
     assert "check the network" in output
 
-    for name in PACKAGES:
+    for name in RUNTIME:
         pack(name, checkout.wheels)
     assert checkout.run("--version")[0] == 0
 

@@ -7,8 +7,10 @@
 or, in a project that has its targets already, ``env.HotReload(host=program, plugins=[library])``. Then ``scons watch``,
 ``scons reload``, ``scons hosts``. ``release=1`` links hosts to their plugins for good.
 
+``$HOTRELOAD_INCLUDE`` is the directory of ``hotreload.h``; HotLibrary and HotProgram have it in their CPPPATH.
+
 This module only declares: targets, options, and what happens when SCons is about to build. What it does is in the
-package ``hotreload_engine`` beside ``site_tools``.
+package ``hotreload_engine``: beside ``site_tools``, or around this file where pip installed it.
 """
 
 import contextlib
@@ -55,6 +57,7 @@ def generate(env):
     """Called for every environment that names the tool, clones too; the session is set up once."""
     for method in (HotLibrary, HotProgram, HotReload):
         env.AddMethod(method)
+    env.SetDefault(HOTRELOAD_INCLUDE=_include())
     _Project.of_this_process()
 
 
@@ -162,9 +165,14 @@ def _linker(env):
     return [f"-fuse-ld={found}"] if found else []
 
 
+def _include():
+    """The directory of the hotreload.h that came with this tool; "" when it was copied without it."""
+    places = (os.path.join(os.path.dirname(_HERE), "src"), os.path.dirname(audit.__file__))
+    return next((place for place in places if os.path.exists(os.path.join(place, "hotreload.h"))), "")
+
+
 def _add_header(env):
-    header = os.path.join(os.path.dirname(_HERE), "src")
-    if os.path.exists(os.path.join(header, "hotreload.h")):
+    if header := env.subst("$HOTRELOAD_INCLUDE"):
         env.AppendUnique(CPPPATH=[env.Dir(header)])
 
 
