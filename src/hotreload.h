@@ -3097,13 +3097,15 @@ static void hr__announce(hr_host *host)
     hr__raise(host->ready_fd);
 }
 
+static hr__generation *hr__withdraw(hr_host *host);
+
 /* Whether `file` is what runs, or waits for the safe point. */
 static int hr__has(hr_host *host, const char *file)
 {
     hr__generation *pending;
     if (strcmp(file, host->loaded) == 0) return 1;
     if (strcmp(file, hr__file_of(hr__load(host->running))) != 0) return 0;
-    pending = hr__swap(host->pending, (hr__generation *)NULL); /* the builder took it back */
+    pending = hr__withdraw(host); /* the builder took it back */
     if (!pending) return 0; /* the owner has just changed over to it */
     hr__unload(host, pending);
     memcpy(host->loaded, file, strlen(file) + 1);
@@ -3201,18 +3203,35 @@ static int hr__is_held(hr_host *host)
     return held;
 }
 
-/* Gives `generation` to the safe point, when it is released; the one that waited before is returned. */
-static hr__generation *hr__offer(hr_host *host, const hr__pointer *pointer, hr__generation *generation)
+/* Gives `generation` to the safe point, when it is released; the one that waited before is returned. Decided at once: those
+   that were to go with that one must not be taken without it. `ready` as of hr__agree. */
+static hr__generation *hr__offer(hr_host *host, const hr__pointer *pointer, hr__generation *generation, int *ready)
 {
     hr__generation *superseded;
     pthread_mutex_lock(&hr__slots_lock);
     superseded = hr__swap(host->pending, generation);
     host->waits = generation->number;
+    host->newest = pointer->number;
     host->released = 0;
     host->published = pointer->published;
     memcpy(host->together, pointer->together, sizeof host->together);
+    *ready = hr__release(host);
     pthread_mutex_unlock(&hr__slots_lock);
     return superseded;
+}
+
+/* Takes back what waits, and with it what was to go with it; NULL: nothing waits. */
+static hr__generation *hr__withdraw(hr_host *host)
+{
+    hr__generation *pending;
+    pthread_mutex_lock(&hr__slots_lock);
+    pending = hr__swap(host->pending, (hr__generation *)NULL);
+    if (pending) {
+        host->waits = 0;
+        hr__release(host);
+    }
+    pthread_mutex_unlock(&hr__slots_lock);
+    return pending;
 }
 
 /* At the end of a look; `number` is the newest one's, 0 when there is none to be read. 1: what waits may be taken from now
@@ -3309,7 +3328,7 @@ static void hr__look(hr_host *host)
     char reason[HR__REASON_SIZE] = "", deaf[HR__REASON_SIZE] = "";
     hr__pointer pointer;
     hr__generation *generation = NULL, *superseded;
-    int found, news, refused, ready;
+    int found, news, refused, ready = 0;
     if (hr__lost(host)) return;
     found = hr__enter(host, reason);
     if (found > 0) {
@@ -3328,10 +3347,10 @@ static void hr__look(hr_host *host)
     if (generation) {
         memcpy(host->loaded, pointer.file, sizeof host->loaded);
         host->load_us = generation->load_us;
-        superseded = hr__offer(host, &pointer, generation);
+        superseded = hr__offer(host, &pointer, generation, &ready);
         if (superseded) hr__unload(host, superseded); /* the safe point never came to it */
     }
-    ready = hr__agree(host, found > 0 ? pointer.number : 0, &refused, reason);
+    ready |= hr__agree(host, found > 0 ? pointer.number : 0, &refused, reason);
     news = hr__tell(host, refused, reason[0] ? reason : deaf);
     hr__write_record(host, 0);
     if (ready || news) hr__announce(host);
@@ -3481,6 +3500,7 @@ static void hr__reject(hr_host *host, hr__generation *generation, const char *re
 {
     pthread_mutex_lock(&hr__slots_lock);
     host->runs = host->current ? host->current->number : 0;
+    hr__release(host); /* others may have been told that it runs that one */
     pthread_mutex_unlock(&hr__slots_lock);
     generation->refusal = reason ? strdup(reason) : NULL;
     generation = hr__swap(host->rejected, generation);
@@ -3531,10 +3551,11 @@ static void hr__put_off(hr_host *host, hr__generation *generation, const char *e
     host->runs = host->current ? host->current->number : 0;
     if (__atomic_compare_exchange_n(&host->pending, &none, generation, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         host->waits = generation->number;
-        host->released = 1;
+        host->released = 0;
     } else {
         hr__push(&host->retired, generation);
     }
+    hr__release(host);
     pthread_mutex_unlock(&hr__slots_lock);
     pthread_mutex_lock(&host->lock);
     memcpy(host->excuse, excuse, sizeof host->excuse);
