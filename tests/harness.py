@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+import events_schema
+
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 40.0
 """Seconds; far beyond what anything takes on a loaded machine."""
@@ -175,12 +177,14 @@ class Watch:
 
     @property
     def events(self) -> list[Fields]:
-        """All events so far."""
+        """All events so far, each as docs/events.schema.json says."""
         with contextlib.suppress(FileNotFoundError), self._events_path.open("rb") as file:
             file.seek(self._read)
             *lines, _ = file.read().split(b"\n")
-            self._events += map(json.loads, lines)
             self._read += sum(len(line) + 1 for line in lines)
+            for event in map(json.loads, lines):
+                events_schema.check(event)
+                self._events.append(event)
         return self._events
 
     def wait(self, event: str, where: Callable[[Fields], Any] = lambda fields: True, limit: float = LIMIT) -> Fields:
