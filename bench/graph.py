@@ -1,7 +1,7 @@
 """What a rebuild costs as a project grows: our session beside scons, scons --interactive, ninja and make.
 
     scons bench graph                                         projects of 10, 100 and 1,000 files
-    scons bench graph bench="--projects 10 10000 library header --json bench/data/graph.json"
+    scons bench graph bench="--projects 10 100 1000 10000 library header --json bench/data/graph.json"
 
 In each round one file is edited in a tree of each tool, one tool after the other, and each brings its tree up to date:
 what else the machine does falls on all alike. "Bare" is what the edit leads to, compiled and linked by hand in the same
@@ -36,8 +36,10 @@ from harness import Project, Watch, project  # noqa: E402
 
 LIMIT = 1800.0
 """Seconds; for a first build of 10,000 files on a busy machine."""
-SLOW = {"fresh scons": 3.0, "scons --interactive": 2.5, "make": 2.0, "ninja": 0.5}
-"""Tool → about how many seconds a round takes at 1,000 files: says how many rounds there is time for."""
+SLOW = {"fresh scons": 3.0, "scons --interactive": 2.5, "make": 0.5, "ninja": 0.05}
+"""Tool → seconds of a round at 1,000 files, or one library of 500, or so: says how many there is time for."""
+MINUTE = 60.0
+"""Seconds for all rounds of one tool in one project, unless three take longer."""
 STARTS = 3
 IDLE = 5.0
 """Seconds in which the idle session is observed."""
@@ -203,6 +205,7 @@ def _rounds(shape: Shape, made: Project, watch: Watch, tools: dict[str, Tool], r
     edit = (int(time.time()) % 1_000_000) * 1000
     warm = 1 if shape.shared_header else 3
     for number in range(warm + _count(shape, rounds, "hotreload")):
+        began = time.monotonic()
         edit += 1
         made.write(shape.edited, shape.text(edit))
         saved = time.time()
@@ -213,7 +216,7 @@ def _rounds(shape: Shape, made: Project, watch: Watch, tools: dict[str, Tool], r
         compiled = _together(made.root, compiles, shape.jobs)
         linked = _together(made.root, links, shape.jobs)
         for name, count in counts.items():
-            if number < warm or number - warm < count:
+            if number == warm - 1 or warm <= number < warm + count:
                 tool = tools[name]
                 (tool.root / shape.edited).write_text(shape.text(edit))
                 taken = _seconds(tool.run) * 1e3
@@ -224,15 +227,17 @@ def _rounds(shape: Shape, made: Project, watch: Watch, tools: dict[str, Tool], r
             times["bare"].append(compiled + linked)
             times["bare link"].append(linked)
             times["above bare"].append(ours - compiled - linked)
+        if (seconds := time.monotonic() - began) > 5.0:
+            print(f"  round {number - warm + 1}: {seconds:.0f} s", file=sys.stderr)
     return times
 
 
 def _count(shape: Shape, rounds: int, tool: str) -> int:
-    """Rounds that there is time for: a minute or two for each tool."""
+    """Rounds that there is time for. All of a shared header's are mostly compilers, thousands of them."""
     if shape.shared_header:
-        return min(rounds, 5)
-    seconds = SLOW.get(tool, 0.1) * max(shape.files, 50) / 1000
-    return max(3, min(rounds, int(60 / seconds)))
+        return min(rounds, 3)
+    seconds = SLOW.get(tool, 0.0) * max(shape.files * (1 + shape.one_library), 50) / 1000
+    return min(rounds, max(3, int(MINUTE / seconds))) if seconds else rounds
 
 
 def _together(root: Path, commands: list[list[str]], jobs: int) -> float:
@@ -381,6 +386,7 @@ def main() -> None:
     if options.json and options.json.exists():
         known = {result["name"]: result for result in json.loads(options.json.read_text())["projects"]}
     for name in options.projects:
+        print(f"{TITLES[name]}: first builds", file=sys.stderr)
         with tempfile.TemporaryDirectory() as directory:
             place = (options.work or Path(directory)) / name
             known[name] = measure(SHAPES[name], place, options.rounds, not options.alone)

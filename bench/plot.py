@@ -1,8 +1,8 @@
 """bench/data/graph.json → bench/graph.svg: time from an edit to a project that is up to date, by its size.
 
-    python3 bench/plot.py
+    python3 bench/plot.py [graph.json graph.svg]
 
-Both axes are logarithmic. Needs nothing but Python.
+Both axes are logarithmic; projects of another shape have a column each at the right. Needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 70, 190, 30, 50
+WIDTH, HEIGHT = 960, 440
+LEFT, RIGHT, TOP, BOTTOM = 70, 390, 30, 50
+SHAPES = {"library": ("5,000 in one", "library"), "header": ("a header of", "2,000")}
+"""Name of a project of another shape → the two lines below its column."""
+COLUMN = 85
 LINES = (
     ("fresh scons", "#b03a2e"),
     ("scons --interactive", "#d68910"),
@@ -35,8 +39,10 @@ def medians(projects: list[dict], name: str) -> Points:  # type: ignore[type-arg
     ]
 
 
-def draw(lines: dict[str, Points]) -> str:
+def draw(lines: dict[str, Points], others: dict[str, dict[str, float]]) -> str:
+    """``others``: project of another shape → line → milliseconds."""
     values = [ms for points in lines.values() for _, ms in points]
+    values += [ms for column in others.values() for ms in column.values()]
     low, high = 10 ** math.floor(math.log10(min(values))), 10 ** math.ceil(math.log10(max(values)))
     sizes = sorted({files for points in lines.values() for files, _ in points})
 
@@ -75,12 +81,30 @@ def draw(lines: dict[str, Points]) -> str:
         taken.append(place)
         label = "compiler and linker alone" if name == "bare" else name
         parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{place:.1f}" fill="{colour}">{label}</text>')
+    for number, (shape, column) in enumerate(others.items()):
+        middle = WIDTH - 20 - COLUMN * (len(others) - number - 0.5)
+        for row, text in enumerate(SHAPES[shape]):
+            place = HEIGHT - BOTTOM + 20 + 15 * row
+            parts.append(f'<text x="{middle:.1f}" y="{place}" text-anchor="middle">{text}</text>')
+        parts.append(f'<line x1="{middle}" x2="{middle}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#dddddd"/>')
+        for name, colour in LINES:
+            if name in column:
+                parts.append(f'<circle cx="{middle:.1f}" cy="{y(column[name]):.1f}" r="4" fill="{colour}"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def main() -> None:
-    projects = json.loads((HERE / "data" / "graph.json").read_text())["projects"]
-    (HERE / "graph.svg").write_text(draw({name: medians(projects, name) for name, _ in LINES}))
+    data, picture = map(Path, sys.argv[1:3] or (HERE / "data" / "graph.json", HERE / "graph.svg"))
+    projects = json.loads(data.read_text())["projects"]
+    others = {
+        project["name"]: {name: statistics.median(times) for name, times in project["times"].items() if times}
+        for project in projects
+        if project["name"] in SHAPES
+    }
+    for column in others.values():
+        for name in set(column) - {name for name, _ in LINES}:
+            del column[name]  # the link alone, and differences
+    picture.write_text(draw({name: medians(projects, name) for name, _ in LINES}, others))
 
 
 if __name__ == "__main__":
