@@ -18,7 +18,6 @@ import fcntl
 import gc
 import os
 import re
-import shutil
 import sys
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -36,6 +35,7 @@ import SCons.Util  # noqa: E402
 from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
 from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
+from hotreload_engine.precompiled import PrecompiledHeaders, program_names  # noqa: E402
 
 _SCONS = os.path.dirname(SCons.__file__)
 _TARGETS = ("watch", "reload", "hosts")
@@ -81,8 +81,12 @@ def HotLibrary(env, target, source, **overrides):
     for variable, flag in (("SHCCFLAGS", "-fPIC"), ("SHLINKFLAGS", "-shared")):
         if flag not in _flags(plugin, variable):
             plugin.Append(**{variable: [flag]})
+    project = _Project.of_this_process()
+    precompiled = None if _release() else project.precompiled.use(plugin, target, overrides)
     library = plugin.SharedLibrary(target, source, **overrides)
-    _Project.of_this_process().add(None, library)
+    if precompiled:
+        precompiled.by(library, source)
+    project.add(None, library)
     return library
 
 
@@ -136,8 +140,7 @@ def _has_debug_flag(env, *more):
 
 def _is_gxx(command):
     """g++ by any name (c++, ccache g++, a cross compiler): it knows -fno-gnu-unique, clang++ does not."""
-    words = [word for word in SCons.Util.CLVar(command) if not word.startswith("-")]
-    names = [os.path.basename(name) for word in words for name in (word, os.path.realpath(shutil.which(word) or word))]
+    names = program_names(command)
     return any("g++" in name for name in names) and not any("clang" in name for name in names)
 
 
@@ -221,6 +224,7 @@ class _Project:
             # The graph is millions of objects that stay; by default the collector walks them for a quarter of the time.
             gc.set_threshold(20_000, 50, 1000)
         self.carried = relaunch.carried()
+        self.precompiled = PrecompiledHeaders()
         self._plugins = {}  # library node → host nodes
         self._options = {}
         self._reads = audit.install()
@@ -266,6 +270,10 @@ class _Project:
         passive = options.no_exec or options.question or options.clean
         try:
             self._distrust_abandoned(fs, passive)
+            # A session that has read the SConscripts again goes on and waits for it, as for any source.
+            if not self.carried and not options.clean and (missing := next(self.precompiled.missing(), None)):
+                remedy = "a path is relative to its SConscript, or to the top with '#'"
+                raise HotReloadError(f"HOTRELOAD_PCH: there is no header {missing}", "SConstruct", remedy)
             if passive or not ours:
                 return self._plain(fs, options, targets, target_top, passive)
             if len(ours) > 1:
