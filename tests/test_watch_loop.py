@@ -100,6 +100,30 @@ def test_more_errors_while_one_stands(made: Project) -> None:
     assert watch.wait("build", lambda e: e["ok"])["fixed"]
 
 
+def test_what_was_refused_is_not_mended_by_a_build_of_something_else(made: Project) -> None:
+    """Nothing is "fixed" before the plugin is, and why it was refused can be asked for until then."""
+    ticker.lay(made)
+    made.write("other.c", "int main(void) { return 0; }\n")
+    made.write("SConstruct", made.path("SConstruct").read_text() + 'env.Program("other", ["other.c"])\n')
+    watch, _ = made.watch(), made.host()
+    watch.wait("host")
+    made.edit("src/plug.c", "void plug_tick", "void plug_tock")
+    watch.wait("refused")
+    made.write("other.c", "int main(void) { return 1; }\n")
+    build = watch.wait("build", lambda e: "other" in e["targets"])
+    assert build["ok"] and not build["fixed"]
+    made.write("other.c", "int main(void) { return }\n")
+    watch.wait("error")
+    made.write("other.c", "int main(void) { return 2; }\n")
+    assert watch.wait("build", lambda e: e["ok"])["fixed"], "the build is, and that is said"
+    assert "plug_tick" in made.scons("hosts", "-Q")
+    made.edit("src/plug.c", "void plug_tock", "void plug_tick")
+    assert watch.wait("build", lambda e: "build/libplug.so" in e["targets"])["fixed"]
+    made.write("other.c", "int main(void) { return 3; }\n")
+    assert not watch.wait("build", lambda e: "other" in e["targets"])["fixed"]
+    assert "plug_tick" not in made.scons("hosts", "-Q")
+
+
 def test_an_error_elsewhere_holds_no_plugin_back(made: Project) -> None:
     """With -k, a plugin that builds is reloaded though another target of the project does not."""
     ticker.lay(made)

@@ -20,7 +20,7 @@ from .files import Sig, signature
 from .graph import Graph
 from .hosts import Vigil
 from .journal import Journal
-from .model import Build, ChangeSet, HotReloadError, Plugin
+from .model import Build, ChangeSet, Generation, HotReloadError, Plugin
 from .relaunch import Relaunch
 from .runner import Runner
 from .together import Together, call
@@ -61,6 +61,8 @@ class Session:
         self._delivered: dict[str, Sig | None] = {}
         self._bad = bool((settings.carried or {}).get("bad"))
         """The last build or reading of the SConscripts failed, and nothing good has come since."""
+        self._behind: set[Delivery] = set()
+        """Those whose newest library was refused or has crashed: a good build of other things does not mend that."""
         self._untidy = True
         self._cut: ChangeSet | None = None
         """What a pass that was cut short was about: built again even if the change that cut it comes to nothing."""
@@ -198,6 +200,7 @@ class Session:
             if self._is_fresh(delivery) or (build.ok and build.steps and delivery.outdated.get(owned) is False)
         ]
         good = build.ok and not self._graph.is_waiting
+        mended = bool(self._behind) and self._behind <= set(self._together.with_waiting(fresh))
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
@@ -212,15 +215,15 @@ class Session:
             why=[{"target": step.target, "why": step.why} for step in build.steps if step.why],
             unchanged=not build.steps and not first,
             delivers=bool(fresh) or first,
-            fixed=self._bad and good,
+            fixed=good and (self._bad or mended),
         )
         for error in build.errors:
             self._emit.error(error, running=[pair for delivery in self._deliveries for pair in delivery.running()])
-            for delivery in self._deliveries:
+            for delivery in set(self._deliveries) - self._behind:
                 delivery.slot.set_trouble(error.whole)
         was_bad, self._bad = self._bad, not good
         if good and was_bad:
-            for delivery in self._deliveries:
+            for delivery in set(self._deliveries) - self._behind:
                 delivery.slot.clear_trouble()
         self._deliver(fresh, cause)
         self._renew_host(cause)
@@ -237,7 +240,12 @@ class Session:
             self._inputs_changed,
         )
         self._untidy |= any(published.values())
-        self._bad |= not all(published.values())
+        self._note(published)
+
+    def _note(self, published: dict[Delivery, Generation | None]) -> None:
+        """Who is behind now, and who no more."""
+        for delivery, generation in published.items():
+            (self._behind.discard if generation else self._behind.add)(delivery)
 
     def _is_fresh(self, delivery: Delivery) -> bool:
         """Whether the library was made anew, and whole: an error elsewhere in the project does not hold it back."""
@@ -264,7 +272,7 @@ class Session:
         self._relaunch.again(
             {
                 "iteration": self._emit.iteration,
-                "bad": self._bad,
+                "bad": self._bad or bool(self._behind),
                 "host": self._runner.pid if self._runner else 0,
                 "reread": by_itself,
             }
@@ -297,10 +305,11 @@ class Session:
         old = runner.pid
         self._renewed.add(old)
         runner.stop()
-        if not all(self._together.publish(waiting, cause).values()):
+        published = self._together.publish(waiting, cause)
+        self._note(published)
+        if not all(published.values()):
             self._emit("host", pid=old, state="ended, since its functions changed; the next good build starts it")
             return
-        self._bad = False
         try:
             runner.start()
         except HotReloadError as error:
@@ -325,7 +334,8 @@ class Session:
     def _crashes(self) -> None:
         """New code has crashed in hosts: the next good build mends it."""
         for delivery in self._deliveries:
-            self._bad |= delivery.crashes()
+            if delivery.crashes():
+                self._behind.add(delivery)
 
     def _see_to_processes(self) -> None:
         ended = self._vigil.ended()

@@ -30,16 +30,20 @@ class Together:
         None: refused or held back, and said so. ``calls``: hosts will be called, whose answers say more. ``undo``: not
         the libraries, but the generations before the newest.
         """
-        wanted = list(dict.fromkeys(fresh))
-        for waiting in self._waiting:
-            if waiting & set(wanted):
-                wanted += [delivery for delivery in self.deliveries if delivery in waiting - set(wanted)]
-        judged = {delivery: delivery.judge(undo) for delivery in wanted}
+        judged = {delivery: delivery.judge(undo) for delivery in self.with_waiting(fresh)}
         published: dict[Delivery, Generation | None] = {}
         for group in _groups(judged):
             self._waiting = [waiting for waiting in self._waiting if not waiting & set(group)]
             published |= self._publish({delivery: judged[delivery] for delivery in group}, cause, calls)
         return published
+
+    def with_waiting(self, fresh: Iterable[Delivery]) -> list[Delivery]:
+        """And those that were held back with one of them."""
+        wanted = list(dict.fromkeys(fresh))
+        for waiting in self._waiting:
+            if waiting & set(wanted):
+                wanted += [delivery for delivery in self.deliveries if delivery in waiting - set(wanted)]
+        return wanted
 
     def _publish(
         self, group: dict[Delivery, Judged | None], cause: Cause, calls: bool
