@@ -678,6 +678,31 @@ def test_hello(made: Project) -> None:
     assert host.process.wait(20) == 0
 
 
+def test_an_undo_beside_a_watch(made: Project) -> None:
+    """The watch tells of it, leaves it as it is, and brings the newest back when a file of the plugin is saved, even
+    if the library stays as it was."""
+    ticker.lay(made)
+    made.write("other.c", "int main(void) { return 0; }\n")
+    made.write("SConstruct", made.path("SConstruct").read_text() + 'env.Program("other", ["other.c"])\n')
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    ticker.set_number(made, 2)
+    watch.reloaded(generation=2)
+    for number, edited in ((3, made.path("src/plug.c").read_text()), (5, ticker.PLUG_C + "/* the same code */\n")):
+        made.scons("reload", "-Q", "--hot-undo")
+        told = watch.wait("published", lambda e: e.get("by") == "another scons")
+        assert told["generation"] == number and told["restores"]
+        assert watch.reloaded(generation=number)["host"] == host.pid
+        host.wait_line(f"generation {number} numbers 1 ")
+        made.write("other.c", f"int main(void) {{ return {number}; }}\n")
+        assert not watch.wait("build", lambda e: "other" in e["targets"])["delivers"]
+        made.write("src/plug.c", edited)
+        watch.reloaded(generation=number + 1)
+        host.wait_line(f"generation {number + 1} numbers 2 ")
+    assert f"undo plug #3 is #1 again, by another scons\nreloaded plug #3 in pid {host.pid}\n" in watch.output
+    assert "unchanged" not in watch.output
+
+
 def test_undo_takes_hosts_back_with_their_state(made: Project) -> None:
     """Back to the generation before, and before that; the state goes backwards too; a build goes forward again."""
     ticker.lay(made)

@@ -7,6 +7,7 @@ anywhere leaves everything behind it as it was, and says why: as an event, and i
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ from .slot import Parcel, Slot
 
 PATIENCE = 2.0
 """Seconds that a reload waits for a host's safe point before it is called pending and awaited meanwhile."""
+CURIOSITY = 10.0
+"""Seconds in which hosts may answer another scons and we tell of it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class _Pending:
     before: Host
     generation: Generation
     cause: Cause
+    until: float = math.inf
+    """When we cease to ask (monotonic seconds)."""
 
 
 class Delivery:
@@ -89,6 +94,8 @@ class Delivery:
         self._carrier = Carrier(self.slot)
         self._pending: list[_Pending] = []
         self._known: dict[int, Host] = {}
+        self._newest = 0
+        """The number of the last generation that we published or have told of."""
         self._notes: set[str] = set()
         self._warned: frozenset[tuple[str, str]] = frozenset()
         self._fallen: list[Host] = []
@@ -153,6 +160,7 @@ class Delivery:
         ``calls``: hosts will be called, whose answers say more. ``together``: the names of those that came with it.
         """
         previous = judged.previous
+        self._newest = generation.number
         self._carrier.published(generation, judged.plans)
         if previous is not None and previous.path == generation.path:
             return
@@ -401,10 +409,44 @@ class Delivery:
         for question in self._pending:
             ack = hosts.answer(question.before, question.generation.number)
             if ack.pending:
-                still.append(question)
+                still += [question] if time.monotonic() < question.until else []
             else:
                 self._report(ack, question.before, question.generation, question.cause, 0.0)
         self._pending = still
+
+    def overtaken(self, quietly: bool = False) -> bool:
+        """Whether another scons has published since the last call: an undo, say. It is told, and what hosts answer.
+
+        How their state was carried over is only known to that one.
+        """
+        newest = self.slot.newest()
+        if newest is None or newest.number <= self._newest:
+            return False
+        self._newest = newest.number
+        if quietly:
+            return True
+        present = self.census()
+        self._emit(
+            "published",
+            plugin=self.plugin.name,
+            generation=newest.number,
+            build_id=newest.build_id or newest.digest,
+            restores=newest.restores,
+            hosts=len(present),
+            calls=True,
+            findings=[],
+            together=[],
+            check_ms=0.0,
+            publish_ms=0.0,
+            by="another scons",
+        )
+        for host in present:
+            before = replace(host, file="")
+            if host.file == os.path.basename(newest.path):
+                self._report(Ack(host, newest.number, ok=True, reason=""), before, newest, Cause(), 0.0)
+            else:
+                self._pending.append(_Pending(before, newest, Cause(), time.monotonic() + CURIOSITY))
+        return True
 
     def newcomers(self, quietly: bool = False) -> list[Host]:
         """Hosts that have come since the last call, reported (or not).

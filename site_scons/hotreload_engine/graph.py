@@ -179,6 +179,13 @@ class Graph:
             return self._fresh.ok
         return not any(node in self._unfinished for node in self._places.at(path))
 
+    def reaches(self, files: Iterable[str], path: str) -> bool:
+        """Whether the target at ``path`` depends on one of these files."""
+        if self._fresh:
+            return True
+        nodes = [node for file in files for node in self._places.at(file)]
+        return not self._index.closure(nodes).isdisjoint(self._places.at(path))
+
     def all_current(self) -> bool:
         return not self._unfinished and not self._suspects and not self._waiting
 

@@ -135,12 +135,13 @@ def _refused(fields: _Fields, style: Style) -> list[str]:
 
 def _published(fields: _Fields, style: Style) -> list[str]:
     out = [row for finding in fields["findings"] if not finding.get("again") for row in _finding(finding, style)]
+    by = f", by {fields['by']}" if fields.get("by") else ""
     if fields.get("restores"):
         out.append(
-            style("warn", "undo") + f" {fields['plugin']} #{fields['generation']} is #{fields['restores']} again"
+            style("warn", "undo") + f" {fields['plugin']} #{fields['generation']} is #{fields['restores']} again{by}"
         )
-    if not fields["hosts"] or not fields["calls"]:
-        name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}"
+    if not fields["hosts"] or not fields["calls"] or (by and not fields["restores"]):
+        name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}{by}"
         count = fields["hosts"]
         hosts = f"{_count(count, 'host')} to be told: scons reload" if count else "no host is running"
         out.append(" · ".join([name, hosts, *([_work(fields)] if fields.get("of") else [])]))

@@ -63,6 +63,8 @@ class Session:
         """The last build or reading of the SConscripts failed, and nothing good has come since."""
         self._behind: set[Delivery] = set()
         """Those whose newest library was refused or has crashed: a good build of other things does not mend that."""
+        self._undone: set[Delivery] = set()
+        """Those of which another scons has published something since we did: a save brings our newest back."""
         self._untidy = True
         self._cut: ChangeSet | None = None
         """What a pass that was cut short was about: built again even if the change that cut it comes to nothing."""
@@ -92,6 +94,8 @@ class Session:
         gc.set_threshold(20_000, 50, 10)
         self._watch()
         self._after(build, Cause(build), first=True)
+        for delivery in self._deliveries:
+            delivery.overtaken(quietly=True)
         # Edits between the reading of an input and the start of its watch had no event.
         if missed := self._watcher.missed(began):
             self._pass(_changes(missed), quietly=True)
@@ -116,11 +120,14 @@ class Session:
             return
         records = {path for path in changes.files if any(d.slot.is_record(path) for d in self._deliveries)}
         marks = {path for path in changes.files if any(d.slot.is_mark(path) for d in self._deliveries)}
+        pointers = {path for path in changes.files if any(d.slot.is_pointer(path) for d in self._deliveries)}
         if records:
             self._meet()
         if marks:
             self._crashes()
-        inputs = changes.files - records - marks
+        if pointers:
+            self._undone.update([delivery for delivery in self._deliveries if delivery.overtaken()])
+        inputs = changes.files - records - marks - pointers
         if inputs or changes.everything:
             self._emit.iteration += 1
             known = self._graph.inputs() if changes.everything else frozenset()
@@ -186,6 +193,9 @@ class Session:
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
             self._watch(began)
             return
+        for delivery in self._undone:
+            if self._graph.reaches(files, delivery.plugin.library):
+                self._delivered.pop(delivery.plugin.library, None)
         if build.steps or build.errors or not quietly:
             self._after(build, Cause(build, changes.last_at, cause_at))
         self._watch(began)
@@ -213,7 +223,7 @@ class Session:
             output=build.output if build.ok else "",
             note=build.note,
             why=[{"target": step.target, "why": step.why} for step in build.steps if step.why],
-            unchanged=not build.steps and not first,
+            unchanged=not (build.steps or first or fresh),
             delivers=bool(fresh) or first,
             fixed=good and (self._bad or mended),
         )
@@ -246,6 +256,8 @@ class Session:
         """Who is behind now, and who no more."""
         for delivery, generation in published.items():
             (self._behind.discard if generation else self._behind.add)(delivery)
+            if generation:
+                self._undone.discard(delivery)
 
     def _is_fresh(self, delivery: Delivery) -> bool:
         """Whether the library was made anew, and whole: an error elsewhere in the project does not hold it back."""
@@ -365,7 +377,9 @@ class Session:
 
     def _relevant(self, path: str) -> bool:
         slots = [delivery.slot for delivery in self._deliveries]
-        return self._graph.relevant(path) or any(slot.is_record(path) or slot.is_mark(path) for slot in slots)
+        return self._graph.relevant(path) or any(
+            slot.is_record(path) or slot.is_mark(path) or slot.is_pointer(path) for slot in slots
+        )
 
     def _inputs_changed(self) -> bool:
         return self._watcher.pending(self._graph.relevant)

@@ -92,6 +92,10 @@ class Slot:
         directory, name = os.path.split(path)
         return directory == self.directory and self._mark_name.fullmatch(name) is not None
 
+    def is_pointer(self, path: str) -> bool:
+        """Whether a changed file names the newest generation."""
+        return path == self._path("newest")
+
     def holds(self, path: str) -> bool:
         """Whether a file is one of the run directory's."""
         return os.path.dirname(path) == self.directory
