@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -60,8 +60,9 @@ def words(command: list[str], environment: Mapping[str, str]) -> list[str]:
     return [] if found[0] in _SHELL_WORDS else found
 
 
-def end_all() -> None:
-    """End every descendant in our own process group and return when all of them have really ended.
+def end_all(hurried: Callable[[], bool] = lambda: False) -> None:
+    """End every descendant in our own process group and return when all of them have really ended. ``hurried``: whether
+    they get no more time to do so by themselves.
 
     A shell dies at once while the compiler below it goes on writing, so each is waited for by its own pidfd; each is
     stopped before its children are looked for, so that none is missed. A host that we started has a group of its own.
@@ -74,7 +75,7 @@ def end_all() -> None:
             for number in (signal.SIGTERM, signal.SIGCONT):
                 with contextlib.suppress(OSError):
                     signal.pidfd_send_signal(descriptor, number)
-        _wait(list(watched.values()), deadline)
+        _wait(list(watched.values()), deadline, hurried)
         for descriptor in watched.values():
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
@@ -102,10 +103,10 @@ def _children(pid: int) -> Iterator[int]:
                 yield from map(int, file.read().split())
 
 
-def _wait(descriptors: list[int], deadline: float) -> None:
+def _wait(descriptors: list[int], deadline: float, hurried: Callable[[], bool] = lambda: False) -> None:
     left = set(descriptors)
-    while left and time.monotonic() < deadline:
+    while left and time.monotonic() < deadline and not hurried():
         waiter = select.poll()
         for descriptor in left:
             waiter.register(descriptor, select.POLLIN)
-        left -= {descriptor for descriptor, _ in waiter.poll(max(1.0, (deadline - time.monotonic()) * 1e3))}
+        left -= {descriptor for descriptor, _ in waiter.poll(min(max(1.0, (deadline - time.monotonic()) * 1e3), 50.0))}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -32,6 +33,9 @@ _COMPILERS = frozenset({"StaticObject", "SharedObject", "Object"})
 
 FLUSH_AFTER = 0.3
 """Seconds of rest before signatures are written: never while the next save may be on its way."""
+PROGRESS_AFTER = 1.0
+"""Seconds that a pass takes before its progress is told."""
+PROGRESS_EVERY = 0.1
 RETRY_AFTER = 10.0
 """Seconds until signatures that could not be written are tried again."""
 _CLOCK_SLACK = 20_000_000
@@ -53,7 +57,11 @@ class Graph:
         build_targets: Callable[..., Any],
         reads: Reads | None = None,
     ) -> None:
-        self.explain = False
+        self.explain = 0
+        """Why a target was rebuilt is noted for those with at most so many sources: it costs with their number."""
+        self.progress: Callable[[int, int, str], None] | None = None
+        """Told of a pass that takes long, again and again, from a thread of its own: how many of how many targets are
+        done, and what is being made."""
         self.fallback = ""
         """Why a fresh scons is run for every change, slow and right; "" in the usual case."""
         self._options = options
@@ -99,7 +107,7 @@ class Graph:
     def start(self) -> Build:
         """The full build, by SCons itself, its output straight to the terminal."""
         began, started = time.time_ns(), time.perf_counter()
-        with scons.exit_status() as status, scons.noting_builds(self._note_begun):
+        with scons.exit_status() as status, scons.noting_builds(self._note_begun), _Reaper(status):
             nodes = self._build_targets() or []  # writes signatures too, at its end
         self._ledger.clear()
         if status.interrupted:
@@ -322,7 +330,12 @@ class Graph:
         runner = scons.Runner(tops, self._options, pass_)
         began, started = time.time_ns(), time.perf_counter()
         before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
-        with _captured() as output, scons.exit_status() as status, _Guard(runner, pass_, cut) as guard:
+        progress = self.progress and functools.partial(pass_.tell, self.progress, len(before))
+        with (
+            _captured() as output,
+            scons.exit_status() as status,
+            _Guard(runner, pass_, cut, status, progress) as guard,
+        ):
             number = runner.run()
         scons.merge_signatures()
         self._dirty_since = time.monotonic()
@@ -466,7 +479,7 @@ class Pass:
 
     def __init__(
         self,
-        explain: bool,
+        explain: int,
         asked: set[Any],
         making: Callable[[Any], None],
         begun: Callable[[list[Any]], None],
@@ -487,6 +500,9 @@ class Pass:
         self.moved: set[Any] = set()
         """Targets one of whose sources was another before their command than after it."""
         self._running: set[Any] = set()
+        self._names: dict[float, str] = {}
+        """What is being made, by when that began."""
+        self._done = 0
         self._failed: set[Any] = set()
         self._making = making
         self._note_begun = begun
@@ -512,7 +528,10 @@ class Pass:
 
     def begin(self, targets: list[Any]) -> float:
         self._running.update(targets)
-        return time.perf_counter()
+        began = time.perf_counter()
+        name = targets[0].sources[0] if _kind(targets[0]) == "compile" and targets[0].sources else targets[0]
+        self._names[began] = str(name)
+        return began
 
     def end(self, targets: list[Any], began: float, why: str) -> None:
         ms = (time.perf_counter() - began) * 1e3
@@ -522,6 +541,7 @@ class Pass:
                 self.left[path] = signature(path)
                 self.finished.append(target)
         self._running.difference_update(targets)
+        self._names.pop(began, None)
         self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why))
         if any(scons.is_file(child) and scons.has_moved(child) for child in scons.sources_looked_at(targets)):
             self.moved.update(targets)
@@ -530,6 +550,15 @@ class Pass:
         self._failed.update(targets)
         if not self.stopped:
             self.errors.append(error)
+
+    def passed(self, targets: list[Any]) -> None:
+        """These are as they ought to be, made or found so."""
+        self._done += sum(1 for target in targets if scons.is_made(target))
+
+    def tell(self, progress: Callable[[int, int, str], None], total: int) -> None:
+        names = list(self._names.values())
+        if names:
+            progress(min(self._done, total), total, names[0])
 
     def torn(self) -> set[Any]:
         """Targets whose command failed or was ended halfway. What it left is taken away: a file that is neither old nor
@@ -542,13 +571,23 @@ class Pass:
 
 
 class _Guard:
-    """Ends a pass and its commands when its inputs change or a signal comes; a thread for the time of the pass."""
+    """Ends a pass and its commands when its inputs change or a signal comes, and calls ``progress`` from when it takes
+    long; a thread for the time of the pass. A second signal leaves the commands no time to end by themselves."""
 
-    def __init__(self, runner: scons.Runner, pass_: Pass, cut: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        runner: scons.Runner,
+        pass_: Pass,
+        cut: Callable[[], bool],
+        status: scons.Status,
+        progress: Callable[[], None] | None,
+    ) -> None:
         self.was_cut = False
         self._runner = runner
         self._pass = pass_
         self._cut = cut
+        self._status = status
+        self._progress = progress
         self._over = threading.Event()
         self._acting = threading.Lock()
         """Held while it looks or acts: the pass is not over before that has come to its end."""
@@ -562,10 +601,14 @@ class _Guard:
             self._over.set()
 
     def _watch(self) -> None:
+        due = time.monotonic() + PROGRESS_AFTER
         while not self._over.wait(0.004):
             with self._acting:
                 if not self._over.is_set():
                     self._look()
+                    if self._progress and time.monotonic() >= due:
+                        self._progress()
+                        due = time.monotonic() + PROGRESS_EVERY
 
     def _look(self) -> None:
         if not self._pass.stopped:
@@ -574,7 +617,29 @@ class _Guard:
                 return
             self._pass.stop()
             self._runner.stop()
-        commands.end_all()  # again: a thread may have been about to start one
+        # Again: a thread may have been about to start one.
+        commands.end_all(lambda: self._status.signals > 1)
+
+
+class _Reaper:
+    """Ends the commands of SCons's own build when a signal comes: it would wait for them, however long. A thread."""
+
+    def __init__(self, status: scons.Status) -> None:
+        self._status = status
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.05):
+            if self._status.signals:
+                commands.end_all(lambda: self._status.signals > 1)
 
 
 def forget_abandoned(fs: Any, write: bool) -> int:

@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+from .diagnostics import errors_first
 from .model import Event
+from .screen import Screen
 
 Sink = Callable[[Event], None]
 _Fields = Mapping[str, Any]
@@ -22,10 +24,11 @@ _COLOURS = {"good": "32", "bad": "31;1", "warn": "33", "dim": "2"}
 
 
 class Style:
-    """Marks a text as good, bad, warn or dim: in colour, or not at all."""
+    """Marks a text as good, bad, warn or dim: in colour, or not at all. ``verbose``: nothing is left out."""
 
-    def __init__(self, colour: bool) -> None:
+    def __init__(self, colour: bool, verbose: bool = False) -> None:
         self._colour = colour
+        self.verbose = verbose
 
     def __call__(self, kind: str, text: str) -> str:
         return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m" if self._colour else text
@@ -33,19 +36,26 @@ class Style:
 
 def wants_colour(stream: TextIO) -> bool:
     """Colour only on a terminal that can, and never against NO_COLOR (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return can_rewrite(stream) and not os.environ.get("NO_COLOR")
 
 
-def terminal(stream: TextIO, quiet: bool = False) -> Sink:
-    """Prints lines for a person; ``quiet`` leaves out all but trouble and its end."""
+def can_rewrite(stream: TextIO) -> bool:
+    """Whether it is a terminal whose current line can be written anew."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def terminal(stream: TextIO, quiet: bool = False, screen: Screen | None = None) -> Sink:
+    """Prints lines for a person; ``quiet`` leaves out all but trouble and its end. ``screen``: they go there."""
     style = Style(wants_colour(stream))
+    stream = screen.stream if screen else stream
 
     def show(event: Event) -> None:
         if quiet and event.event in _CHATTY and event.fields.get("ok", True) and not event.fields.get("fixed"):
             return
+        style.verbose = bool(screen and screen.verbose)
         text = "\n".join(lines(event, style))
         if text:
-            stream.write(text + "\n")
+            stream.write(screen.framed(text) if screen else text + "\n")
             stream.flush()
 
     return show
@@ -89,12 +99,18 @@ def _ready(fields: _Fields, style: Style) -> list[str]:
         text += hosts or ["no host is running"]
     out = [" · ".join(text)]
     if fields.get("edit"):
-        out.append(style("dim", f"edit {fields['edit']} and save it; Ctrl-C ends"))
+        keys = "; h lists the keys" if fields.get("keys") else ""
+        out.append(style("dim", f"edit {fields['edit']} and save it; Ctrl-C ends{keys}"))
     return out
 
 
 def _change(fields: _Fields, style: Style) -> list[str]:
-    return [style("dim", fields["note"])] if fields.get("note") else []
+    note = [style("dim", fields["note"])] if fields.get("note") else []
+    return note + ([style("dim", f"changed: {path}") for path in fields["files"]] if style.verbose else [])
+
+
+def _key(fields: _Fields, style: Style) -> list[str]:
+    return [style("dim", line) for line in fields["said"]]
 
 
 def _build(fields: _Fields, style: Style) -> list[str]:
@@ -118,7 +134,7 @@ def _build(fields: _Fields, style: Style) -> list[str]:
 
 
 def _error(fields: _Fields, style: Style) -> list[str]:
-    out = [fields["output"].rstrip("\n")] if fields["output"] else []
+    out = [errors_first(fields["output"]).rstrip("\n")] if fields["output"] else []
     where = f"{fields['where']}: " if fields["where"] else ""
     out.append(style("bad", "error") + f" {where}{fields['what']}")
     if fields["remedy"]:
@@ -166,8 +182,9 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
         parts.append(f"host {_ms(fields['host_ms'])}")
     if fields["save_to_reload_ms"] is not None:
         parts.append(f"{_ms(fields['save_to_reload_ms'])} from save")
-    told = [] if _ONLY_KEPT.fullmatch(fields.get("state", "")) else [style("dim", "  " + fields["state"])]
-    return [" · ".join(parts), *told]
+    state = fields.get("state", "")
+    dull = not state or (_ONLY_KEPT.fullmatch(state) and not style.verbose)
+    return [" · ".join(parts), *([] if dull else [style("dim", "  " + state)])]
 
 
 def _crash(fields: _Fields, style: Style) -> list[str]:
@@ -201,6 +218,7 @@ _ROLLED_BACK = re.compile(r"generation \d+ crashed: .*; generation \d+ goes on, 
 _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "ready": _ready,
     "change": _change,
+    "key": _key,
     "build": _build,
     "error": _error,
     "refused": _refused,

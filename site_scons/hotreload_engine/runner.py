@@ -1,7 +1,8 @@
 """The host that ``--hot-run`` starts and owns: started, its end named, reaped with all its children.
 
-It runs in a process group of its own, so that one Ctrl-C reaches us first and we end it in order; its input is empty
-(a host that reads the keyboard is started in another terminal), its output goes where ours goes.
+It runs in a process group of its own, so that one Ctrl-C reaches us first and we end it in order; Ctrl-Z is passed on
+to it. Its input is empty: the terminal's keys are the watch's, and a host that reads the keyboard is started in another
+terminal. Its output goes where ours goes, unchanged: on a terminal it is ours that has a mark (screen.py).
 """
 
 from __future__ import annotations
@@ -58,6 +59,22 @@ class Runner:
             return ""
         self._process, self._adopted = None, 0
         return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+    def suspend(self) -> None:
+        """As Ctrl-Z does, for its process group."""
+        self._tell(signal.SIGTSTP)
+
+    def go_on(self) -> None:
+        self._tell(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It gets no more time to end by itself: for while ``stop`` waits (a signal's handler may call it)."""
+        self._tell(signal.SIGKILL)
+
+    def _tell(self, number: int) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     def stop(self) -> None:
         """SIGTERM to its process group, SIGKILL after GRACE; returns when it is gone."""

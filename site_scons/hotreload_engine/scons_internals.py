@@ -253,21 +253,38 @@ def hooks() -> Hooks:
 # --- the first build ------------------------------------------------------------------------------------------------
 
 
-class _Status:
+class Status:
     code = 0
     interrupted = False
+    signals = 0
+    """How many have come that end a build."""
+
+    def counting(self, handler: Any) -> Callable[[int, Any], None]:
+        def handle(number: int, frame: Any) -> None:
+            self.signals += 1
+            handler(number, frame)
+
+        return handle
 
 
 @contextlib.contextmanager
-def exit_status() -> Iterator[_Status]:
-    """The exit status that a build sets in SCons's own place, taken out of it again."""
-    main, status = SCons.Script.Main, _Status()
+def exit_status() -> Iterator[Status]:
+    """The exit status that a build sets in SCons's own place, taken out of it again; signals meanwhile are counted."""
+    main, status = SCons.Script.Main, Status()
     before = main.exit_status
     main.exit_status = main.this_build_status = 0
     run, jobs = _job.Jobs.run, []
 
     def noted_run(self: Any, *arguments: Any, **keywords: Any) -> Any:
         jobs.append(self)
+        set_up = self._setup_sig_handler
+
+        def noted() -> None:
+            set_up()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, status.counting(signal.getsignal(number)))
+
+        self._setup_sig_handler = noted
         return run(self, *arguments, **keywords)
 
     _job.Jobs.run = noted_run
@@ -314,7 +331,7 @@ def run_commands_with(run: Callable[[list[str], Any], int]) -> None:
 class Pass(Protocol):
     """What a run tells of itself, from SCons's threads."""
 
-    explain: bool
+    explain: int
     stopped: bool
     asked: set[Any]
 
@@ -323,6 +340,7 @@ class Pass(Protocol):
     def begin(self, targets: list[Any]) -> float: ...
     def end(self, targets: list[Any], began: float, why: str) -> None: ...
     def failed(self, targets: list[Any], error: HotReloadError) -> None: ...
+    def passed(self, targets: list[Any]) -> None: ...
 
 
 class Runner:
@@ -380,7 +398,7 @@ def _task_class(options: Any, pass_: Pass) -> type:
 
         def make_ready(self) -> None:
             SCons.Taskmaster.OutOfDateTask.make_ready(self)
-            if pass_.explain and self.out_of_date:
+            if pass_.explain and self.out_of_date and len(self.out_of_date[0].children()) <= pass_.explain:
                 self.why = explain(self.out_of_date[0])
 
         def prepare(self) -> None:
@@ -404,6 +422,7 @@ def _task_class(options: Any, pass_: Pass) -> type:
 
         def executed(self) -> None:
             target = self.targets[0]
+            pass_.passed(self.targets)
             if target in pass_.asked and not is_derived(target) and not target.exists():
                 try:
                     raise SCons.Errors.BuildError(target, f"Do not know how to make target `{target}'")

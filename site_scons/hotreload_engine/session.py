@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -20,9 +22,12 @@ from .files import Sig, signature
 from .graph import Graph
 from .hosts import Vigil
 from .journal import Journal
+from .keys import KEYS, Keyboard, usable
 from .model import Build, ChangeSet, Generation, HotReloadError, Plugin
+from .notify import Notifier
 from .relaunch import Relaunch
 from .runner import Runner
+from .screen import Screen
 from .together import Together, call
 from .watch import Watcher
 
@@ -37,6 +42,15 @@ class Settings:
     explain: bool = False
     carried: dict[str, object] | None = None
     """What the session before a re-exec handed on; None for a session that the user started."""
+    screen: Screen | None = None
+    """The terminal that a person looks at; None when there is none."""
+    keys: bool = True
+    """Whether what is typed there may be for us."""
+    notifier: Notifier | None = None
+
+
+_CHEAP = 300
+"""Sources of a target up to which it is noted why it is rebuilt, though nobody has asked yet: 0.2 ms at most."""
 
 
 class Session:
@@ -71,24 +85,39 @@ class Session:
         self._told: set[str] = set()
         self._renewed: set[int] = set()
         """Hosts that were ended to be started again: their end was said with that."""
+        self._keyboard: Keyboard | None = None
+        self._quit = False
+        """The key for it was pressed."""
+        self._paused = False
+        self._held: ChangeSet | None = None
+        """What changed while it was paused."""
+        self._last: Build | None = None
+        """The last pass that built something."""
 
     def run(self) -> int:
-        """Until a signal ends it; the exit status."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _end)
+        """Until a signal or a key ends it; the exit status."""
+        _on_end(_end)
         try:
             self._start()
             while True:
+                if self._settings.notifier:
+                    self._settings.notifier.stands(self._bad)
                 self._turn()
         except (_Ended, KeyboardInterrupt) as end:
             return self._stop(end.number if isinstance(end, _Ended) else signal.SIGINT)
+        finally:
+            if self._keyboard:
+                self._keyboard.close()
 
     # --- the three acts --------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         began = time.time()
         elf.warm()
-        self._graph.explain = self._settings.explain
+        if screen := self._settings.screen:
+            screen.verbose = bool((self._settings.carried or {}).get("verbose"))
+            self._graph.progress = screen.progress
+        self._note_reasons()
         build = self._graph.start()
         gc.freeze()  # the graph stays: the collector need not walk it again and again
         gc.set_threshold(20_000, 50, 10)
@@ -107,9 +136,10 @@ class Session:
         for delivery in self._deliveries:
             delivery.pending_answers()
         self._see_to_processes()
-        if changes is None and self._cut and not self._inputs_changed():
+        self._see_to_keys()
+        if changes is None and self._cut and not self._paused and not self._inputs_changed():
             changes = self._cut
-        if changes is None and self._graph.is_due:
+        if changes is None and self._graph.is_due and not self._paused:
             self._pass(_changes(), quietly=True)
             return
         if changes is None:
@@ -128,7 +158,9 @@ class Session:
         if pointers:
             self._undone.update([delivery for delivery in self._deliveries if delivery.overtaken()])
         inputs = changes.files - records - marks - pointers
-        if inputs or changes.everything:
+        if (inputs or changes.everything) and self._paused:
+            self._hold(replace(changes, files=inputs))
+        elif inputs or changes.everything:
             self._emit.iteration += 1
             known = self._graph.inputs() if changes.everything else frozenset()
             self._pass(replace(changes, files=inputs | known))
@@ -136,9 +168,9 @@ class Session:
     def _patience(self) -> float | None:
         """Seconds to wait for a change until something else is to be done; None when nothing is."""
         times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
-        if self._cut:
+        if self._cut and not self._paused:
             times.append(0.3)
-        if self._untidy or self._graph.is_due:
+        if self._untidy or (self._graph.is_due and not self._paused):
             times.append(0.0)
         elif (more := self._idle()) is not None:
             times.append(more)
@@ -159,19 +191,26 @@ class Session:
             self._emit.error(error)
 
     def _stop(self, number: int) -> int:
+        _on_end(self._hurry)
         try:
             if self._runner:
                 self._runner.stop()
         finally:
             self._watcher.close()
             self._close_graph()
-            self._emit("stopped", reason=f"watch ended by {signal.Signals(number).name}")
-        return 128 + number
+            by = "the key q" if self._quit else signal.Signals(number).name
+            self._emit("stopped", reason=f"watch ended by {by}")
+        return 0 if self._quit else 128 + number
+
+    def _hurry(self, number: int, frame: FrameType | None) -> None:
+        """Asked a second time: a host that does not end by itself is killed."""
+        if self._runner:
+            self._runner.kill()
 
     # --- a pass ----------------------------------------------------------------------------------------------
 
-    def _pass(self, changes: ChangeSet, quietly: bool = False) -> None:
-        """``quietly``: say nothing if nothing is to be built."""
+    def _pass(self, changes: ChangeSet, quietly: bool = False) -> bool:
+        """``quietly``: say nothing if nothing is to be built. Whether it came to an end that was told."""
         began, cause_at = time.time(), time.monotonic()
 
         def announce() -> None:
@@ -182,23 +221,27 @@ class Session:
         files = changes.files | (self._cut.files if self._cut else frozenset())
         self._cut = None
         build = self._graph.update(files, self._inputs_changed, settled)
+        if self._settings.screen:
+            self._settings.screen.clear()
         if not settled():
             self._watcher.put_back(changes)
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
-            return
+            return False
         while build.restart:
             self._restart(build.restart, by_itself=not files)
             build = self._graph.update(files, self._inputs_changed)  # what else was saved, by what was read before
         if build.cut or self._inputs_changed():
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
             self._watch(began)
-            return
+            return False
         for delivery in self._undone:
             if self._graph.reaches(files, delivery.plugin.library):
                 self._delivered.pop(delivery.plugin.library, None)
-        if build.steps or build.errors or not quietly:
+        told = bool(build.steps or build.errors or not quietly)
+        if told:
             self._after(build, Cause(build, changes.last_at, cause_at))
         self._watch(began)
+        return told
 
     def _after(self, build: Build, cause: Cause, first: bool = False) -> None:
         """A pass is over: say what it did and deliver what it made."""
@@ -211,6 +254,9 @@ class Session:
         ]
         good = build.ok and not self._graph.is_waiting
         mended = bool(self._behind) and self._behind <= set(self._together.with_waiting(fresh))
+        if build.steps:
+            self._last = build
+        explains = self._settings.explain or self._verbose
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
@@ -222,7 +268,7 @@ class Session:
             link_ms=round(build.spent_ms("link"), 3),
             output=build.output if build.ok else "",
             note=build.note,
-            why=[{"target": step.target, "why": step.why} for step in build.steps if step.why],
+            why=[{"target": step.target, "why": step.why} for step in build.steps if step.why and explains],
             unchanged=not (build.steps or first or fresh),
             delivers=bool(fresh) or first,
             fixed=good and (self._bad or mended),
@@ -281,12 +327,15 @@ class Session:
         self._emit("change", files=[], note=f"{reason}: reading the SConscripts again")
         self._close_graph()
         self._watcher.close()
+        if self._keyboard:
+            self._keyboard.close()
         self._relaunch.again(
             {
                 "iteration": self._emit.iteration,
                 "bad": self._bad or bool(self._behind),
                 "host": self._runner.pid if self._runner else 0,
                 "reread": by_itself,
+                "verbose": self._verbose,
             }
         )
 
@@ -373,6 +422,154 @@ class Session:
         if free and all(self._graph.is_current(delivery.plugin.library) for delivery in free):
             self._deliver(free, Cause())
 
+    # --- keys ------------------------------------------------------------------------------------------------
+
+    @property
+    def _verbose(self) -> bool:
+        return bool(self._settings.screen and self._settings.screen.verbose)
+
+    def _note_reasons(self) -> None:
+        asked = self._settings.explain or self._verbose
+        self._graph.explain = sys.maxsize if asked else _CHEAP if self._keyboard else 0
+
+    def _open_keyboard(self) -> None:
+        """Only now: during the first build a command may ask the user something, as with any scons."""
+        if self._keyboard or not self._settings.screen or not self._settings.keys or not usable(0):
+            return
+        main = threading.main_thread().ident or 0
+
+        def quit() -> None:
+            self._quit = True
+            signal.pthread_kill(main, signal.SIGINT)
+
+        def stopping() -> None:
+            if self._runner:
+                self._runner.suspend()
+
+        def going_on() -> None:
+            if self._runner:
+                self._runner.go_on()
+
+        self._keyboard = Keyboard(self._watcher.wake, quit, stopping, going_on)
+        self._keyboard.open()
+        self._note_reasons()
+
+    def _see_to_keys(self) -> None:
+        actions = {
+            "r": self._reload_again,
+            "R": self._restart_host,
+            "p": self._pause,
+            "u": self._undo,
+            "b": self._build_all,
+            "e": self._explain,
+            "v": self._talk,
+            "h": self._help,
+        }
+        for key in self._keyboard.taken() if self._keyboard else ():
+            try:
+                said = actions[key]()
+            except HotReloadError as error:
+                self._emit.error(error)
+                continue
+            if said:
+                self._emit("key", key=key, said=said)
+
+    def _reload_again(self) -> list[str]:
+        newest = {delivery: delivery.slot.newest() for delivery in self._deliveries}
+        present = {delivery: delivery.census() for delivery in self._deliveries}
+        behind = {
+            delivery: generation
+            for delivery, generation in newest.items()
+            if generation and any(host.file != os.path.basename(generation.path) for host in present[delivery])
+        }
+        if behind:
+            call(dict(behind), Cause(), self._inputs_changed)
+            return []
+        if not any(present.values()):
+            return ["nothing to reload: no host is running"]
+        names = " · ".join(f"{delivery.plugin.name} #{each.number}" for delivery, each in newest.items() if each)
+        trouble = [
+            f"  the last build of {delivery.plugin.name} is not what they run: {text.splitlines()[0]}"
+            for delivery in self._deliveries
+            if (text := delivery.slot.trouble())
+        ]
+        return [f"nothing to reload: every host runs what is published last ({names})", *trouble]
+
+    def _restart_host(self) -> list[str]:
+        runner = self._runner
+        if runner is None:
+            return ["no host to restart: --hot-run starts one"]
+        old = runner.pid
+        if not old:
+            self._start_host()
+            return [f"host pid {runner.pid} started"] if runner.pid else []
+        self._renewed.add(old)
+        runner.stop()
+        self._without(old)
+        runner.start()
+        self._vigil.watch(runner.pid)
+        self._emit("host", pid=runner.pid, state=f"restarted, it was pid {old}; its state began anew", before=old)
+        return []
+
+    def _pause(self) -> list[str]:
+        if not self._paused:
+            self._paused = True
+            return ["paused: changes are collected; p goes on"]
+        self._paused = False
+        held, self._held = self._held, None
+        if held is None:
+            return ["going on; nothing has changed meanwhile"]
+        self._emit("key", key="p", said=[f"going on: {_files(held.files)} changed meanwhile"])
+        self._emit.iteration += 1
+        known = self._graph.inputs() if held.everything else frozenset()
+        self._pass(replace(_changes(held.files | known), note=held.note))
+        return []
+
+    def _hold(self, changes: ChangeSet) -> None:
+        """Paused: this is for later, and that is said."""
+        before = self._held.files if self._held else frozenset()
+        everything = changes.everything or bool(self._held and self._held.everything)
+        self._held = replace(changes, files=before | changes.files, everything=everything)
+        top = self._settings.directory
+        names = ", ".join(os.path.relpath(path, top) for path in sorted(changes.files)[:3])
+        more = "" if len(changes.files) <= 3 else f" and {len(changes.files) - 3} more"
+        wait = f"; {_files(self._held.files)} wait for p" if before else "; p goes on"
+        self._emit("key", key="p", said=[f"paused: {names or 'something'}{more} changed{wait}"])
+
+    def _undo(self) -> list[str]:
+        earlier = [delivery for delivery in self._deliveries if delivery.slot.before_newest()]
+        if not earlier:
+            return ["nothing to undo: there is no generation before this one"]
+        published = self._together.publish(earlier, Cause(), undo=True)
+        call({delivery: each for delivery, each in published.items() if each}, Cause(), self._inputs_changed)
+        self._untidy = True
+        return []
+
+    def _build_all(self) -> list[str]:
+        held, self._held, self._paused = self._held, None, False
+        self._emit.iteration += 1
+        files = self._graph.inputs() | (held.files if held else frozenset())
+        told = self._pass(_changes(files), quietly=True)
+        return [] if told or self._cut else ["nothing to build: all is current"]
+
+    def _explain(self) -> list[str]:
+        if self._last is None:
+            return ["nothing has been rebuilt in this session yet"]
+        lines = []
+        for step in self._last.steps:
+            first, *more = (step.why or "one of its many sources changed").splitlines()
+            lines += [f"rebuilt {step.target} in {step.ms:.0f} ms: {first}", *more]
+        return lines
+
+    def _talk(self) -> list[str]:
+        if screen := self._settings.screen:
+            screen.verbose = not screen.verbose
+        self._note_reasons()
+        return ["verbose" if self._verbose else "no longer verbose"]
+
+    def _help(self) -> list[str]:
+        return [f"  {key}  {text}" for key, text in KEYS.items()]
+
     # --- what is watched -------------------------------------------------------------------------------------
 
     def _relevant(self, path: str) -> bool:
@@ -394,6 +591,7 @@ class Session:
         self._watcher.inputs(self._graph.inputs())
 
     def _ready(self) -> None:
+        self._open_keyboard()
         self._meet(quietly=True)
         for delivery in self._deliveries:
             delivery.crashes(quietly=True)
@@ -410,6 +608,7 @@ class Session:
             files=len(self._graph.inputs()),
             directories=len(self._graph.directories()),
             edit=os.path.relpath(sources[0], self._settings.directory) if sources and not again else "",
+            keys=self._keyboard is not None,
         )
 
 
@@ -443,6 +642,15 @@ class _Ended(BaseException):
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise _Ended(number)
+
+
+def _on_end(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def _files(files: frozenset[str]) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _changes(files: frozenset[str] = frozenset()) -> ChangeSet:

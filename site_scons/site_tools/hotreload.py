@@ -36,6 +36,7 @@ from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
 from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
 from hotreload_engine.precompiled import PrecompiledHeaders, program_names  # noqa: E402
+from hotreload_engine.screen import Screen  # noqa: E402
 
 _SCONS = os.path.dirname(SCons.__file__)
 _TARGETS = ("watch", "reload", "hosts")
@@ -45,6 +46,7 @@ _OPTIONS = (
     ("--hot-quiet", {"action": "store_true", "help": "print trouble only"}),
     ("--hot-poll", {"action": "store_true", "help": "watch: look at files instead of waiting for file events"}),
     ("--hot-undo", {"action": "store_true", "help": "reload: build nothing, go back to the generation before"}),
+    ("--hot-notify", {"action": "store_true", "help": "watch: desktop message or bell when good turns bad or back"}),
     ("--hot-explain", {"action": "store_true", "help": "watch: say why each target was rebuilt"}),
 )
 
@@ -318,11 +320,18 @@ class _Project:
 
     def _watch(self, fs, options, targets, target_top):
         from hotreload_engine.graph import Graph
+        from hotreload_engine.notify import Notifier
         from hotreload_engine.runner import Runner
         from hotreload_engine.session import Session, Settings
 
-        with self._journal() as emit, _only_watcher(fs.Top.get_abspath()):
-            arguments = self.option("--hot-run")
+        arguments, carried = self.option("--hot-run"), self.carried
+        with contextlib.ExitStack() as stack:
+            screen = stack.enter_context(self._screen(arguments is not None))
+            notifier = None
+            if self.option("--hot-notify"):
+                notifier = Notifier(screen.bell if screen else None, bool(carried.get("bad")))
+            emit = stack.enter_context(self._journal(screen, *([notifier] if notifier else [])))
+            stack.enter_context(_only_watcher(fs.Top.get_abspath()))
             programs = [host for hosts in self._plugins.values() for host in hosts]
             if arguments is not None and not programs:
                 raise HotReloadError(
@@ -330,7 +339,6 @@ class _Project:
                     "SConstruct",
                     "declare it with HotProgram or HotReload(host=…)",
                 )
-            carried = self.carried
             emit.iteration = carried.get("iteration", 0)
             runner = None
             if arguments is not None:
@@ -346,6 +354,9 @@ class _Project:
                     bool(self.option("--hot-poll")),
                     bool(self.option("--hot-explain")),
                     carried or None,
+                    screen,
+                    keys=self.option("--hot-events") != "-",
+                    notifier=notifier,
                 ),
                 runner,
             )
@@ -372,13 +383,24 @@ class _Project:
         return not theirs
 
     @contextlib.contextmanager
-    def _journal(self):
+    def _screen(self, shared):
+        """The terminal that a watch writes to, or None. By a descriptor of its own: builds redirect the usual ones."""
+        stream = sys.stderr if self.option("--hot-events") == "-" else sys.stdout
+        if not report.can_rewrite(stream):
+            yield None
+            return
+        stream.flush()
+        with open(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace") as own:
+            yield Screen(own, report.wants_colour(stream), shared)
+
+    @contextlib.contextmanager
+    def _journal(self, screen=None, *sinks):
         quiet = bool(self.option("--hot-quiet"))
         destination = self.option("--hot-events")
         with contextlib.ExitStack() as stack:
             if destination == "-":
                 events = stack.enter_context(report.stdout_for_events())
-                yield Journal(report.both(report.terminal(sys.stderr, quiet), report.ndjson(events)))
+                yield Journal(report.both(report.terminal(sys.stderr, quiet, screen), report.ndjson(events), *sinks))
             elif destination:
                 try:
                     # Line by line appended, so that a session after a re-exec goes on in the same file.
@@ -388,9 +410,9 @@ class _Project:
                     raise HotReloadError(
                         f"cannot write events: {error.strerror}", destination, "give --hot-events another file"
                     ) from error
-                yield Journal(report.both(report.terminal(sys.stdout, quiet), report.ndjson(events)))
+                yield Journal(report.both(report.terminal(sys.stdout, quiet, screen), report.ndjson(events), *sinks))
             else:
-                yield Journal(report.terminal(sys.stdout, quiet))
+                yield Journal(report.both(report.terminal(sys.stdout, quiet, screen), *sinks))
 
 
 def _without(names):
