@@ -533,7 +533,7 @@ class Session:
         top = self._settings.directory
         names = ", ".join(os.path.relpath(path, top) for path in sorted(changes.files)[:3])
         more = "" if len(changes.files) <= 3 else f" and {len(changes.files) - 3} more"
-        wait = f"; {_files(self._held.files)} wait for p" if before else "; p goes on"
+        wait = f"; {_files(self._held.files)} to build at the next p" if before else "; p goes on"
         self._emit("key", key="p", said=[f"paused: {names or 'something'}{more} changed{wait}"])
 
     def _undo(self) -> list[str]:
