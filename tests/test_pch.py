@@ -101,19 +101,23 @@ def test_a_state_that_the_header_defines_is_carried_over(made: Project, cc: str)
 
 
 def test_libraries_that_are_compiled_alike_share_one(made: Project) -> None:
-    """And their objects; other flags make another. What was built elsewhere is left alone."""
+    """And their objects; other flags or another header make another. What was built elsewhere is left alone."""
     lay(made)
     with made.path("SConstruct").open("a") as file:
         file.write(
             "env['HOTRELOAD_PCH'] = File('src/heavy.h')\n"
             "env.HotLibrary('build/alike', ['src/two.c', env.SharedObject('src/four.c')])\n"
             "env.HotLibrary('build/other', ['src/two.c'], CPPDEFINES=['OTHER'], SHOBJPREFIX='other-')\n"
+            "env.HotLibrary('build/third', ['src/two.c'], SHOBJPREFIX='third-', HOTRELOAD_PCH='src/deep/heavy.h')\n"
         )
+    made.write("src/deep/heavy.h", "#pragma once\n")
     made.write("src/four.c", '#include "heavy.h"\n')
     output = made.scons("-n")
-    assert output.count("-x c-header") == 2 and output.count("-x c++-header") == 1
+    assert output.count("-x c-header") == 3 and output.count("-x c++-header") == 1
+    assert output.count("-include src/heavy.h ") == 3 and output.count("-include src/deep/heavy.h ") == 1
     assert next(line for line in output.splitlines() if "four.c" in line).count("-include") == 0
     assert next(line for line in output.splitlines() if "other-two" in line).count("heavy.h.c-2.pch/heavy.h ") == 1
+    assert next(line for line in output.splitlines() if "third-two" in line).count("heavy.h.c-3.pch/heavy.h ") == 1
 
 
 def test_nobody_who_has_not_asked_gets_one(made: Project) -> None:

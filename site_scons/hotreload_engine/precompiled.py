@@ -31,7 +31,8 @@ class PrecompiledHeaders:
     """Those of a process: libraries of one directory whose sources are compiled alike share one."""
 
     def __init__(self) -> None:
-        self._commands: dict[tuple[Any, Any, str], list[str]] = {}  # directory, header, language → in order
+        self._kinds: dict[tuple[Any, str], list[tuple[Any, str]]] = {}
+        """Directory, name and language → headers of that name, each with how it is compiled, in the order of use."""
         self._made: dict[Any, tuple[Any, Any]] = {}  # its directory → header, precompiled
 
     def use(self, env: Any, target: Any, overrides: dict[str, Any]) -> Use | None:
@@ -41,15 +42,15 @@ class PrecompiledHeaders:
         if header is None:
             return None
         places = {}
-        settled = env.Override(overrides)
+        settled, directory = env.Override(overrides), _directory(env, target)
         for language, (_, command) in _LANGUAGES.items():
-            known = self._commands.setdefault((_directory(env, target), header, language), [])
-            line = settled.subst(settled.get(command, ""))
-            if line not in known:
-                known.append(line)
-            number = known.index(line)
-            name = f"{header.name}.{language}{f'-{number + 1}' if number else ''}.pch"
-            places[language] = _directory(env, target).Dir(name)
+            name = f"{header.name}.{language}"
+            known = self._kinds.setdefault((directory, name), [])
+            kind = (header, settled.subst(settled.get(command, "")))
+            if kind not in known:
+                known.append(kind)
+            number = known.index(kind)
+            places[language] = directory.Dir(f"{name}-{number + 1}.pch" if number else f"{name}.pch")
         return Use(self._made, env, header, places, overrides)
 
     def missing(self) -> Iterator[str]:
