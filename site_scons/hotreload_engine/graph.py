@@ -57,8 +57,10 @@ class Graph:
         build_targets: Callable[..., Any],
         reads: Reads | None = None,
     ) -> None:
-        self.explain = 0
-        """Why a target was rebuilt is noted for those with at most so many sources: it costs with their number."""
+        self.explain = False
+        """Steps say why in SCons's own words, which takes milliseconds for a target of hundreds of sources."""
+        self.causes = False
+        """Where they do not, they name the sources that changed, which is cheap."""
         self.progress: Callable[[int, int, str], None] | None = None
         """Told of a pass that takes long, again and again, from a thread of its own: how many of how many targets are
         done, and what is being made."""
@@ -261,7 +263,7 @@ class Graph:
         self._hooks.touched |= changes.nodes
         self._places.make_directories_again(needed)
         self._suspects.clear()
-        return self._run(tops, needed, cut, settled, by_itself=not files)
+        return self._run(tops, needed, cut, settled, changes.news, by_itself=not files)
 
     def _restart_reason(self, changed: set[str]) -> str:
         """Why only a fresh scons would be right; "" when it need not be.
@@ -308,6 +310,7 @@ class Graph:
             if contents == {scons.content_now(path)}:
                 return
         changes.nodes.update(nodes)
+        changes.news.update(nodes)
 
     def _changed_under_the_last_pass(self, path: str) -> bool:
         """What SCons found of such a file may be half of one state and half of another."""
@@ -324,9 +327,11 @@ class Graph:
         needed: set[Any],
         cut: Callable[[], bool],
         settled: Callable[[], bool],
+        news: set[Any],
         by_itself: bool,
     ) -> Build:
-        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._note_begun, settled)
+        causes = news if self.causes else None
+        pass_ = Pass(self.explain, self._index.tops, self._note_making, self._note_begun, settled, causes)
         runner = scons.Runner(tops, self._options, pass_)
         began, started = time.time_ns(), time.perf_counter()
         before = {node: self._outputs.get(node.get_abspath()) for node in needed if scons.is_made(node)}
@@ -470,6 +475,8 @@ class _Changes:
     def __init__(self) -> None:
         self.nodes: set[Any] = set()
         self.rescan: set[Any] = set()
+        self.news: set[Any] = set()
+        """Of the nodes, those that stand for a changed file."""
         self.names = False
         """Some name came or went."""
 
@@ -479,13 +486,16 @@ class Pass:
 
     def __init__(
         self,
-        explain: int,
+        explain: bool,
         asked: set[Any],
         making: Callable[[Any], None],
         begun: Callable[[list[Any]], None],
         settled: Callable[[], bool],
+        news: set[Any] | None = None,
     ) -> None:
+        """``news``: changed files; steps tell which of them, and of what the pass has made, they are about."""
         self.explain = explain
+        self._news = news
         self.asked = asked
         """Nodes that the user asked for: it is an error if they are not there and nothing makes them."""
         self.stopped = False
@@ -542,6 +552,9 @@ class Pass:
                 self.finished.append(target)
         self._running.difference_update(targets)
         self._names.pop(began, None)
+        if not why and self._news is not None:
+            changed = scons.among_sources(targets, self._news, self.begun)
+            why = "\n".join(f"{name} changed" for name in changed)
         self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why))
         if any(scons.is_file(child) and scons.has_moved(child) for child in scons.sources_looked_at(targets)):
             self.moved.update(targets)

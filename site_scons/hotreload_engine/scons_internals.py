@@ -331,7 +331,7 @@ def run_commands_with(run: Callable[[list[str], Any], int]) -> None:
 class Pass(Protocol):
     """What a run tells of itself, from SCons's threads."""
 
-    explain: int
+    explain: bool
     stopped: bool
     asked: set[Any]
 
@@ -398,7 +398,7 @@ def _task_class(options: Any, pass_: Pass) -> type:
 
         def make_ready(self) -> None:
             SCons.Taskmaster.OutOfDateTask.make_ready(self)
-            if pass_.explain and self.out_of_date and len(self.out_of_date[0].children()) <= pass_.explain:
+            if pass_.explain and self.out_of_date:
                 self.why = explain(self.out_of_date[0])
 
         def prepare(self) -> None:
@@ -675,6 +675,14 @@ def sources_looked_at(targets: list[Any]) -> Iterator[Any]:
         for child in target.children(scan=0):
             if getattr(child, "builder", None) is None and not child.side_effect:
                 yield child
+
+
+def among_sources(targets: list[Any], *nodes: set[Any]) -> Iterator[str]:
+    """The names of those that the targets were just built from."""
+    for target in targets:
+        for child in target.children(scan=0):
+            if any(child in each for each in nodes):
+                yield str(child)
 
 
 def explain(node: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -47,10 +46,6 @@ class Settings:
     keys: bool = True
     """Whether what is typed there may be for us."""
     notifier: Notifier | None = None
-
-
-_CHEAP = 300
-"""Sources of a target up to which it is noted why it is rebuilt, though nobody has asked yet: 0.2 ms at most."""
 
 
 class Session:
@@ -256,7 +251,6 @@ class Session:
         mended = bool(self._behind) and self._behind <= set(self._together.with_waiting(fresh))
         if build.steps:
             self._last = build
-        explains = self._settings.explain or self._verbose
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
@@ -268,7 +262,7 @@ class Session:
             link_ms=round(build.spent_ms("link"), 3),
             output=build.output if build.ok else "",
             note=build.note,
-            why=[{"target": step.target, "why": step.why} for step in build.steps if step.why and explains],
+            why=[{"target": step.target, "why": step.why} for step in build.steps if step.why and self._graph.explain],
             unchanged=not (build.steps or first or fresh),
             delivers=bool(fresh) or first,
             fixed=good and (self._bad or mended),
@@ -429,8 +423,8 @@ class Session:
         return bool(self._settings.screen and self._settings.screen.verbose)
 
     def _note_reasons(self) -> None:
-        asked = self._settings.explain or self._verbose
-        self._graph.explain = sys.maxsize if asked else _CHEAP if self._keyboard else 0
+        self._graph.explain = self._settings.explain or self._verbose
+        self._graph.causes = self._keyboard is not None
 
     def _open_keyboard(self) -> None:
         """Only now: during the first build a command may ask the user something, as with any scons."""
@@ -557,8 +551,9 @@ class Session:
             return ["nothing has been rebuilt in this session yet"]
         lines = []
         for step in self._last.steps:
-            first, *more = (step.why or "one of its many sources changed").splitlines()
-            lines += [f"rebuilt {step.target} in {step.ms:.0f} ms: {first}", *more]
+            first, *more = (step.why or "it was missing, had failed, or its command is another").splitlines()
+            lines += [f"rebuilt {step.target} in {step.ms:.0f} ms: {first}", *(f"  {line}" for line in more[:9])]
+            lines += [f"  … {len(more) - 9} more"] if len(more) > 9 else []
         return lines
 
     def _talk(self) -> list[str]:
