@@ -273,20 +273,23 @@ def test_the_second_ctrl_c_kills_compilers(made: Project, phase: str) -> None:
         assert term.is_cooked and not _compilers(made)
 
 
-def test_the_second_ctrl_c_kills_the_host(made: Project) -> None:
-    """A host that does not hear SIGTERM."""
+@pytest.mark.parametrize("keys", ["\x03\x03", "\x1c"], ids=["Ctrl-C twice", "Ctrl-backslash"])
+def test_a_host_that_does_not_hear_is_killed(made: Project, keys: str) -> None:
+    """SIGTERM and SIGINT are nothing to it."""
     ticker.lay(made)
     made.edit("src/main.c", "char text[256];", "char text[256]; signal(SIGTERM, heard); signal(SIGINT, SIG_IGN);")
     made.edit("src/main.c", "int main", '#include <signal.h>\nstatic void heard(int n) { (void)n; puts("not yet"); }\nint main')
     made.edit("site_scons/hotreload_engine/runner.py", "GRACE = 2.0", "GRACE = 1000.0")
     with terminal(made, "--hot-run") as term:
         term.says("watching")
-        term.type("\x03")
-        term.says("not yet")
-        assert term.process.poll() is None
-        term.type("\x03")
-        assert term.ends() == 130
-        assert not hosts_of(made)
+        until(lambda: not term.is_cooked, "keys one by one")
+        term.type(keys[0])
+        for key in keys[1:]:
+            term.says("not yet")
+            assert term.process.poll() is None
+            term.type(key)
+        assert term.ends() == (130 if "\x03" in keys else -signal.SIGQUIT)
+        until(lambda: not hosts_of(made), "the end of the host")
 
 
 def _compilers(made: Project) -> list[int]:

@@ -60,7 +60,8 @@ class Keyboard:
     """The keys of the terminal at ``descriptor``. ``open`` and ``close`` belong to the main thread.
 
     ``wake``: a key is there to be taken (any thread). ``quit``: the key for it was pressed; at once, since the main
-    thread may be building (any thread). ``stopping``, ``going_on``: around Ctrl-Z (the main thread).
+    thread may be building (any thread). In the main thread, ``stopping`` and ``going_on``: around Ctrl-Z; ``aborting``:
+    before a quit signal has its way.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Keyboard:
         quit: Callable[[], None],
         stopping: Callable[[], None],
         going_on: Callable[[], None],
+        aborting: Callable[[], None],
         descriptor: int = 0,
     ) -> None:
         self._wake = wake
         self._quit = quit
         self._stopping = stopping
         self._going_on = going_on
+        self._aborting = aborting
         self._descriptor = descriptor
         self._lock = threading.RLock()
         """Held while settings change. Reentrant: a signal's handler runs in the middle of the main thread's own."""
@@ -186,8 +189,9 @@ class Keyboard:
         self._ring()
 
     def _abort(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-backslash: what the user wants is that it is gone."""
+        """Ctrl-backslash: what the user wants is that all of it is gone."""
         self._give_back()
+        self._aborting()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -29,6 +29,7 @@ class Runner:
         self._process: subprocess.Popen[bytes] | None = None
         self._adopted = adopted
         """A child that the process image before a re-exec started: same pid, no Popen."""
+        self._suspended = False
 
     @property
     def pid(self) -> int:
@@ -62,10 +63,14 @@ class Runner:
 
     def suspend(self) -> None:
         """As Ctrl-Z does, for its process group."""
+        self._suspended = True
         self._tell(signal.SIGTSTP)
 
     def go_on(self) -> None:
-        self._tell(signal.SIGCONT)
+        """Only after ``suspend``: a host that somebody else has stopped stays so."""
+        if self._suspended:
+            self._suspended = False
+            self._tell(signal.SIGCONT)
 
     def kill(self) -> None:
         """It gets no more time to end by itself: for while ``stop`` waits (a signal's handler may call it)."""

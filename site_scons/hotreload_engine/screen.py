@@ -19,14 +19,16 @@ class Screen:
     """A terminal that a session writes to. ``stream`` is its own: builds redirect standard output.
 
     ``shared``: a host writes to the terminal too. Then our lines carry a mark, and the host's stay as they are: one
-    that draws, asks whether it has a terminal or writes half a line finds what it would find without us.
+    that draws, asks whether it has a terminal or writes half a line finds what it would find without us. ``quiet``: no
+    progress is shown.
     """
 
-    def __init__(self, stream: TextIO, colour: bool, shared: bool = False) -> None:
+    def __init__(self, stream: TextIO, colour: bool, shared: bool = False, quiet: bool = False) -> None:
         self.stream = stream
         self.verbose = False
         self._colour = colour
         self._shared = shared
+        self._quiet = quiet
         self._shown = False
 
     def framed(self, text: str) -> str:
@@ -41,7 +43,7 @@ class Screen:
 
     def progress(self, done: int, total: int, name: str) -> None:
         """Show how far a build is. Any thread, as long as nobody writes lines."""
-        if not self.columns:
+        if self._quiet or not self.columns:
             return
         mark = "│ " if self._shared else ""
         self._shown = True

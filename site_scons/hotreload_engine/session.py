@@ -444,7 +444,11 @@ class Session:
             if self._runner:
                 self._runner.go_on()
 
-        self._keyboard = Keyboard(self._watcher.wake, quit, stopping, going_on)
+        def aborting() -> None:
+            if self._runner:
+                self._runner.kill()
+
+        self._keyboard = Keyboard(self._watcher.wake, quit, stopping, going_on, aborting)
         self._keyboard.open()
         self._note_reasons()
 
@@ -496,7 +500,7 @@ class Session:
         old = runner.pid
         if not old:
             self._start_host()
-            return [f"host pid {runner.pid} started"] if runner.pid else []
+            return [f"host pid {runner.pid} started" if runner.pid else "not started: another one runs, or see above"]
         self._renewed.add(old)
         runner.stop()
         self._without(old)

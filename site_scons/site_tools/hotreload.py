@@ -391,7 +391,7 @@ class _Project:
             return
         stream.flush()
         with open(os.dup(stream.fileno()), "w", encoding="utf-8", errors="replace") as own:
-            yield Screen(own, report.wants_colour(stream), shared)
+            yield Screen(own, report.wants_colour(stream), shared, bool(self.option("--hot-quiet")))
 
     @contextlib.contextmanager
     def _journal(self, screen=None, *sinks):
