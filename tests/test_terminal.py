@@ -319,6 +319,19 @@ def _link(path: Path) -> str:
         return ""
 
 
+def test_a_host_that_wants_the_terminal_is_named(made: Project) -> None:
+    """One that sets the terminal up for itself is stopped by the kernel, as any background job: not in silence."""
+    ticker.lay(made)
+    made.edit("src/main.c", "char text[256];", "char text[256]; struct termios mode; tcgetattr(1, &mode); tcsetattr(1, 0, &mode);")
+    made.edit("src/main.c", "int main", "#include <termios.h>\nint main")
+    with terminal(made, "--hot-run") as term:
+        term.says("is stopped (SIGTTOU): it wants the terminal for itself")
+        until(lambda: not term.is_cooked, "keys one by one")
+        term.type("q")
+        assert term.ends() == 0
+        assert not hosts_of(made) and term.text.count("is stopped") == 1
+
+
 # --- progress and colour --------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ import time
 
 from .model import HotReloadError
 
+YOUNG = 5.0
+"""Seconds after its start in which a host is looked at more closely."""
 GRACE = 2.0
 """Seconds between the request to end and SIGKILL."""
 
@@ -30,13 +32,29 @@ class Runner:
         self._adopted = adopted
         """A child that the process image before a re-exec started: same pid, no Popen."""
         self._suspended = False
+        self._young_until = 0.0
 
     @property
     def pid(self) -> int:
         """0 when it does not run."""
         return self._process.pid if self._process else self._adopted
 
+    @property
+    def is_young(self) -> bool:
+        return bool(self.pid) and time.monotonic() < self._young_until
+
+    def wants_terminal(self) -> str:
+        """The name of the signal that has stopped it because it would use the terminal as only a foreground job may
+        (read it, change its settings); "" otherwise."""
+        try:
+            found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) if self.pid else None
+        except ChildProcessError:
+            return ""
+        number = found.si_status if found else 0
+        return signal.Signals(number).name if number in (signal.SIGTTIN, signal.SIGTTOU) else ""
+
     def start(self) -> None:
+        self._young_until = time.monotonic() + YOUNG
         try:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, process_group=0, restore_signals=True

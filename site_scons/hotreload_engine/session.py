@@ -80,6 +80,7 @@ class Session:
         self._told: set[str] = set()
         self._renewed: set[int] = set()
         """Hosts that were ended to be started again: their end was said with that."""
+        self._told_stopped: set[int] = set()
         self._keyboard: Keyboard | None = None
         self._quit = False
         """The key for it was pressed."""
@@ -163,6 +164,8 @@ class Session:
     def _patience(self) -> float | None:
         """Seconds to wait for a change until something else is to be done; None when nothing is."""
         times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
+        if self._runner and self._runner.is_young:
+            times.append(0.5)
         if self._cut and not self._paused:
             times.append(0.3)
         if self._untidy or (self._graph.is_due and not self._paused):
@@ -393,6 +396,8 @@ class Session:
                 self._behind.add(delivery)
 
     def _see_to_processes(self) -> None:
+        if self._runner and self._runner.is_young and (number := self._runner.wants_terminal()):
+            self._without_terminal(number)
         ended = self._vigil.ended()
         if ended:
             self._crashes()
@@ -408,6 +413,17 @@ class Session:
             elif known:
                 self._emit("host", pid=pid, state="ended")
             self._without(pid)
+
+    def _without_terminal(self, number: str) -> None:
+        pid = self._runner.pid if self._runner else 0
+        if pid not in self._told_stopped:
+            self._told_stopped.add(pid)
+            self._emit(
+                "host",
+                pid=pid,
+                state=f"is stopped ({number}): it wants the terminal for itself, whose keys are ours; start it in "
+                "another terminal, where it is found",
+            )
 
     def _without(self, pid: int) -> None:
         """What was refused for a host that has ended now is published."""
