@@ -656,10 +656,11 @@ class _Ended(BaseException):
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _on_end(signal.SIG_IGN)  # until _stop says what the next one does
     raise _Ended(number)
 
 
-def _on_end(handler: Callable[[int, FrameType | None], None]) -> None:
+def _on_end(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
 
