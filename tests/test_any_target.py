@@ -55,8 +55,10 @@ def test_a_library(shapes: Project) -> None:
     assert watch.wait("build", lambda e: e["ok"])["targets"] == ["src/area.o", "build/libshapes.a"]
     shapes.write("src/round.c", "int round_one(void) { return 3; }\n")
     until(lambda: members() == {"area.o", "round.o"}, f"the new source\n{watch.output}")
+    watch.wait("ready")
     shapes.path("src/round.c").unlink()
     until(lambda: members() == {"area.o"}, f"the library without it\n{watch.output}")
+    watch.wait("ready")  # ranlib is over too
     assert watch.stop() == 130
     assert "up to date" in shapes.scons("-Q", "build/libshapes.a")
 
