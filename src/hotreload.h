@@ -192,6 +192,15 @@
      Pass the state on to the plugin; a host that reads its fields has the layout that it was compiled with.
      Pointers to the plugin's statics that are kept elsewhere (in malloc'ed memory, in the host) are not put right.
 
+   RESTART
+     When the functions changed, `scons watch --hot-run` ends its host and starts it again. At a safe point, after
+     PLUGIN_before_reload, the old process leaves the state and the plugin's statics in a file; hr_poll then waits for the
+     end, a second at most, or until a signal is handled. hr_open of the new process carries them over as a reload would and
+     calls PLUGIN_after_reload with `restarted`. Pointers into the state and to functions and variables of the plugin are put
+     right; with any other that is not NULL in either, both begin anew, and the builder tells which it was. The same when an
+     HR_MIGRATE sees an object with pointers. Each plugin for itself. Descriptors, pthread_t, pids and the like go over as
+     the numbers that they are: open again in PLUGIN_after_reload what they stood for.
+
    FORK, EXEC
      A forked child keeps the code it has and does not reload. After an exec the process is no host; its record's lock
      is gone, so nobody signals it. Do not fork in the middle of a reload and call dlopen in the child: use exec.
@@ -253,6 +262,7 @@ typedef struct hr_migration {
     unsigned statics;          /* variables of the plugin that kept their values */
     unsigned lost;             /* values that did not fit into their new type, or have no name any more */
     const char *words;         /* what became of the fields, or why there was no reload; valid during the call */
+    int restarted;             /* the old code ran in a process before this one, which left its state (RESTART) */
 } hr_migration;
 
 typedef int hr_before_reload_fn(void *state, char *reason, size_t size);
@@ -505,6 +515,8 @@ void hr_close(hr_host *host)
 #define HR__RECORD_SIZE 4096
 #define HR__REASON_SIZE 1024
 #define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
+#define HR__TOKEN 32     /* characters of a handover's name */
+#define HR__HOLD_MS 1000 /* that the safe point waits for the end, when it has left its state for another process */
 #define HR__TOGETHER_S 10 /* that a generation waits for one that was to be published beside it, and was not */
 
 /* A migration plan: plan.py has the format; offsets and counts are checked by the loader (hr__check_plan). */
@@ -654,6 +666,19 @@ struct hr_host {
     char together[HR__RECORD_SIZE]; /* of what waits, then of what runs */
     unsigned turn, turn_before; /* of the last hr_poll and the one before, among all of its thread */
     const void *thread;         /* of the last hr_poll: an address of its own */
+
+    /* A new start by the builder, see RESTART. */
+    int asked;                  /* atomic: the safe point is to leave its state; set by the loader */
+    int parking;                /* atomic: it has, in `parked`, for the loader to write */
+    unsigned char *parked;      /* owned: the file's bytes; NULL: there was no memory */
+    size_t parked_size;
+    char token[HR__TOKEN + 1];  /* the loader's: of the request */
+    unsigned long long parent_pid; /* the loader's: who may start what takes it */
+    char saved[256];            /* the loader's: the answer, "" none */
+    hr__generation *left_by;    /* during hr_open: what the process before ran; its image is that process's */
+    unsigned char *left;        /* during hr_open: what it left, left_size bytes */
+    size_t left_size;
+    char inherited[256];        /* written by hr_open: "" nothing was left, "yes", or why it could not be had */
 
     struct hr__guard *guard;      /* NULL: off */
     const char *unguarded;        /* why */
@@ -1020,6 +1045,10 @@ static void hr__write_record(hr_host *host, int closed)
     hr__escape(line, host->reason[0] ? host->reason : host->excuse);
     pthread_mutex_unlock(&host->lock);
     hr__put_line(record, "reason %s\n", line[0] ? line : "-");
+    hr__escape(line, host->saved);
+    hr__put_line(record, "saved %s\n", line[0] ? line : "-");
+    hr__escape(line, host->inherited);
+    hr__put_line(record, "inherited %s\n", line[0] ? line : "-");
     hr__put_guard(host, record);
     hr__escape(line, host->parent);
     if (strlen(line) < 1024) hr__put_line(record, "library %s/%s\n", line, host->base);
@@ -2411,6 +2440,12 @@ static int hr__check_file(const char *path, unsigned long long size, char *reaso
     return good;
 }
 
+static void hr__announce(hr_host *host)
+{
+    hr__store(host->news, 1);
+    hr__raise(host->ready_fd);
+}
+
 /* --- migration: the plan (loader thread) -------------------------------------------------------------------------- */
 
 #define HR__NONE 0xFFFFFFFFu
@@ -2548,11 +2583,10 @@ static void *hr__read_whole(int file, off_t size)
     return bytes;
 }
 
-/* Reads how to get here from what runs; 0: there is no way, reason said. Without a plan by a builder that makes none the
-   state goes over as it is. */
-static int hr__find_plan(hr_host *host, hr__generation *generation, int planned, char *reason)
+/* Reads how to get here from `from`; 0: there is no way, reason said. Without a plan by a builder that makes none the state
+   goes over as it is. */
+static int hr__find_plan(hr_host *host, hr__generation *generation, hr__generation *from, int planned, char *reason)
 {
-    hr__generation *from = hr__load(host->running);
     char path[PATH_MAX], name[NAME_MAX + 2];
     struct stat status;
     int file, good = 0;
@@ -2609,11 +2643,32 @@ static int hr__prepare_state(hr__generation *generation, char *reason)
 
 /* --- migration: the safe point ------------------------------------------------------------------------------------ */
 
+/* What a process leaves for the one that is started in its place: a page with this, the state, and the plugin's writable
+   memory; each part lies as it lay in the process, modulo a page. */
+#define HR__LEFT_MAGIC "HRSTATE1"
+#define HR__LEFT_PAGE 4096u
+typedef struct hr__left_head {
+    char magic[8];
+    uint32_t sum, number;     /* CRC-32 of all that follows these 16 bytes; of the generation */
+    uint64_t size;            /* of the file */
+    uint64_t parent;          /* the process that starts whoever may take it */
+    uint64_t state, state_size, base; /* addresses in the process that has ended */
+    uint64_t count;
+    struct {
+        uint64_t begin, end, flags; /* of a segment */
+        uint64_t offset;            /* in the file; 0: it is not writable, and not in here */
+    } parts[8];
+    char file[NAME_MAX + 1]; /* of the generation */
+} hr__left_head;
+typedef char hr__left_fits[sizeof(hr__left_head) <= HR__LEFT_PAGE ? 1 : -1];
+
 typedef struct hr__move {
     hr_host *host;
     hr__generation *old;
     const hr__generation *now;
     const hr__plan *plan;
+    uintptr_t state; /* where the old state is, or was */
+    int apart;       /* the old code ran in another process: nothing that its pointers lead to is here */
     unsigned lost; /* values that did not fit, or have no name any more */
     char *reason;  /* not empty: it cannot be done */
 } hr__move;
@@ -2797,7 +2852,9 @@ static uint64_t hr__where(const hr__plan *plan, uint32_t number, uint64_t offset
 
 static void hr__refuse(hr__move *move, const hr__operation *operation, const char *why, const char *what)
 {
-    if (!move->reason[0]) hr__say(move->reason, "%s %s%s", move->plan->strings + operation->text, why, what);
+    const char *path = move->plan->strings + operation->text, *arrow = move->apart ? strstr(path, "->") : NULL;
+    if (move->reason[0]) return;
+    hr__say(move->reason, "%.*s %s%s", (int)(arrow ? (size_t)(arrow - path) : strlen(path)), path, why, what);
 }
 
 /* An address in the old library → the same thing in the new one. */
@@ -2828,6 +2885,10 @@ static uintptr_t hr__new_home(hr__move *move, const hr__operation *operation, ui
         hr__refuse(move, operation, "points into the old code, to something without a name", "");
         return 0;
     }
+    if (move->apart) {
+        hr__refuse(move, operation, "points to a text or constant of the old code", "");
+        return 0;
+    }
     move->old->keep = 1; /* a string literal, say */
     return address;
 }
@@ -2835,7 +2896,7 @@ static uintptr_t hr__new_home(hr__move *move, const hr__operation *operation, ui
 static void hr__move_pointer(hr__move *move, const hr__operation *operation, const unsigned char *from,
                              unsigned char *to)
 {
-    const uintptr_t state = (uintptr_t)move->host->state;
+    const uintptr_t state = move->state;
     uintptr_t value;
     memcpy(&value, from, sizeof value);
     if (value >= state && value <= state + move->old->state_size && move->old->state_size) {
@@ -2845,9 +2906,11 @@ static void hr__move_pointer(hr__move *move, const hr__operation *operation, con
         if (moved == HR__GONE)
             hr__refuse(move, operation, "points to a field of the state that is gone", "");
         else
-            value = state + moved;
+            value = (uintptr_t)move->host->state + moved;
     } else if (hr__segment(&move->old->image, value, 1)) {
         value = hr__new_home(move, operation, value);
+    } else if (value && move->apart) {
+        hr__refuse(move, operation, "points to memory of the process that has ended", "");
     } else if (value && (operation->a & HR__TO_CHANGED)) {
         hr__refuse(move, operation, "changed its layout, and memory of the old layout is in use", "");
     }
@@ -2884,7 +2947,11 @@ static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from
             case HR__BITS: hr__move_bits(move, operation, source, target); break;
             case HR__POINTER: hr__move_pointer(move, operation, source, target); break;
             case HR__EACH: hr__apply(move, operation->a, source, target); break;
-            case HR__CALL_OWN: hr__call_own(move, operation, from, target); break;
+            case HR__CALL_OWN:
+                if (move->apart && operation->text)
+                    hr__refuse(move, operation, "is migrated by a function, and there are pointers in it", "");
+                if (!move->reason[0]) hr__call_own(move, operation, from, target);
+                break;
             default:
                 if (!memchr(target, '\0', operation->a)) target[operation->a - 1] = '\0';
                 break;
@@ -2895,30 +2962,57 @@ static void hr__apply(hr__move *move, uint32_t number, const unsigned char *from
     }
 }
 
-/* Carries state and statics from what runs to `generation`, in memory of its own. 0: it cannot be done, reason said;
-   nothing of the running generation is touched in either case. */
-static int hr__carry(hr_host *host, hr__generation *generation, char *reason)
+/* The bytes of a variable of the old code; NULL: they are not to be had. */
+static const unsigned char *hr__was_at(const hr__move *move, uintptr_t address, uint64_t size)
+{
+    const hr__left_head *head = (const hr__left_head *)(const void *)move->host->left;
+    uint32_t index;
+    if (!move->apart) return (const unsigned char *)address;
+    for (index = 0; index < head->count; index++)
+        if (head->parts[index].offset && address >= head->parts[index].begin && address < head->parts[index].end &&
+            size <= head->parts[index].end - address)
+            return move->host->left + head->parts[index].offset + (address - head->parts[index].begin);
+    return NULL;
+}
+
+/* Carries state and statics from `old` to `generation`, the state in memory of its own. 0: it cannot be done, reason said;
+   nothing of the old generation is touched in either case. */
+static int hr__carry(hr_host *host, hr__generation *old, hr__generation *generation, char *reason)
 {
     const hr__plan *plan = &generation->plan;
-    const size_t old_size = host->current->state_size, new_size = generation->state_size;
+    const size_t old_size = old->state_size, new_size = generation->state_size;
+    const unsigned char *state = (const unsigned char *)host->state;
     hr__move move;
     uint32_t index;
     move.host = host;
-    move.old = host->current;
+    move.old = old;
     move.now = generation;
     move.plan = plan;
     move.lost = 0;
     move.reason = reason;
-    if (plan->head->state == HR__NONE)
-        memcpy(plan->state, host->state, old_size < new_size ? old_size : new_size);
-    else
-        hr__apply(&move, plan->head->state, (const unsigned char *)host->state, plan->state);
-    for (index = 0; index < plan->head->statics && !reason[0]; index++)
-        hr__apply(&move, plan->statics[index].program,
-                  (const unsigned char *)(move.old->image.base + plan->statics[index].from),
-                  (unsigned char *)(generation->image.base + plan->statics[index].to));
+    move.apart = old == host->left_by;
+    move.state = (uintptr_t)host->state;
+    if (move.apart) {
+        move.state = (uintptr_t)((const hr__left_head *)(const void *)host->left)->state;
+        state = host->left + HR__LEFT_PAGE;
+    }
+    if (plan->head->state != HR__NONE)
+        hr__apply(&move, plan->head->state, state, plan->state);
+    else if (!move.apart)
+        memcpy(plan->state, state, old_size < new_size ? old_size : new_size);
+    else if (old_size)
+        hr__say(reason, "the debug information does not tell what is in the state (compile with -g)");
+    for (index = 0; index < plan->head->statics && !reason[0]; index++) {
+        const hr__static *each = &plan->statics[index];
+        const unsigned char *was =
+            hr__was_at(&move, move.old->image.base + each->from, plan->programs[each->program].old_size);
+        if (was)
+            hr__apply(&move, each->program, was, (unsigned char *)(generation->image.base + each->to));
+        else
+            hr__say(reason, "%s is not in what was left", plan->strings + each->title);
+    }
     if (reason[0]) {
-        hr__say(reason, ": put it back as it was, or restart the host");
+        if (!move.apart) hr__say(reason, ": put it back as it was, or restart the host");
         return 0;
     }
     if (plan->head->keep) move.old->keep = 1;
@@ -2929,7 +3023,7 @@ static int hr__carry(hr_host *host, hr__generation *generation, char *reason)
 /* What hr__carry made becomes the state. */
 static void hr__settle_state(hr_host *host, hr__generation *generation)
 {
-    const size_t old_size = host->current->state_size, new_size = generation->state_size;
+    const size_t old_size = host->current ? host->current->state_size : 0, new_size = generation->state_size;
     memcpy(host->state, generation->plan.state, new_size);
     if (old_size > new_size) memset((unsigned char *)host->state + new_size, 0, old_size - new_size);
     free(generation->plan.state);
@@ -3033,6 +3127,282 @@ static int hr__check_state(const hr_host *host, hr__generation *generation, char
     return reason[0] == '\0';
 }
 
+/* --- a new start by the builder: the process that takes over (hr_open) -------------------------------------------- */
+
+/* What the process before left cannot be had: the state begins as a new one, and why is told. */
+static void hr__begin_anew(hr_host *host, hr__generation *generation, const char *why)
+{
+    snprintf(host->inherited, sizeof host->inherited, "%s", why);
+    if (host->left) munmap(host->left, host->left_size);
+    hr__forget(host->left_by);
+    host->left = NULL;
+    host->left_by = NULL;
+    if (!generation) return;
+    free(generation->plan.bytes);
+    free(generation->plan.state);
+    memset(&generation->plan, 0, sizeof generation->plan);
+    generation->from = NULL;
+}
+
+static int hr__find_way(hr_host *host, hr__generation *generation, int planned, char *reason)
+{
+    char why[HR__REASON_SIZE] = "";
+    hr__generation *running = hr__load(host->running);
+    if (running || !host->left_by) return hr__find_plan(host, generation, running, planned, reason);
+    if (!hr__find_plan(host, generation, host->left_by, 1, why)) hr__begin_anew(host, generation, why);
+    return 1;
+}
+
+static int hr__prepare_first(hr_host *host, hr__generation *generation, char *reason)
+{
+    char why[HR__REASON_SIZE] = "";
+    if (hr__prepare_state(generation, why)) return 1;
+    if (host->left_by && generation->from == host->left_by) {
+        hr__begin_anew(host, generation, why);
+        return 1;
+    }
+    hr__say(reason, "%s", why);
+    return 0;
+}
+
+/* Whether the bytes are what a process left, whole, for us: 1; 0: for another process; -1: reason said. */
+static int hr__check_left(const hr_host *host, const unsigned char *bytes, size_t size, const char *path, char *reason)
+{
+    const hr__left_head *head = (const hr__left_head *)(const void *)bytes;
+    const size_t length = strlen(host->base);
+    size_t index;
+    int good = memcmp(head->magic, HR__LEFT_MAGIC, 8) == 0 && head->size == size &&
+               head->sum == hr__crc((const char *)bytes + 16, size - 16) && head->count <= 8 &&
+               head->state_size <= size - HR__LEFT_PAGE && head->state_size <= HR_STATE_RESERVE &&
+               memchr(head->file, '\0', sizeof head->file) && !strchr(head->file, '/') &&
+               strncmp(head->file, host->base, length) == 0 && head->file[length] == '.';
+    for (index = 0; good && index < head->count; index++)
+        good = head->parts[index].begin <= head->parts[index].end && head->parts[index].offset <= size &&
+               (!head->parts[index].offset ||
+                head->parts[index].end - head->parts[index].begin <= size - head->parts[index].offset);
+    if (good) return head->parent == (uint64_t)getppid();
+    hr__say(reason, "%s is damaged or of another version of hotreload", path);
+    return -1;
+}
+
+static hr__generation *hr__left_generation(const hr__left_head *head)
+{
+    hr__generation *generation = (hr__generation *)calloc(1, sizeof *generation);
+    size_t index;
+    if (!generation) return NULL;
+    generation->number = head->number;
+    generation->state_size = (size_t)head->state_size;
+    generation->image.base = (uintptr_t)head->base;
+    generation->image.count = (unsigned)head->count;
+    for (index = 0; index < head->count; index++) {
+        generation->image.segments[index].begin = (uintptr_t)head->parts[index].begin;
+        generation->image.segments[index].end = (uintptr_t)head->parts[index].end;
+        generation->image.segments[index].flags = (uint32_t)head->parts[index].flags;
+    }
+    snprintf(generation->path, sizeof generation->path, "/%s", head->file);
+    return generation;
+}
+
+/* Takes what the process before left, if the builder says so and this is the process that it is for. Once: the file goes. */
+static void hr__inherit(hr_host *host)
+{
+    const char *token = getenv("HOTRELOAD_STATE");
+    char path[PATH_MAX], name[NAME_MAX + HR__TOKEN + 16], reason[HR__REASON_SIZE] = "";
+    unsigned char *bytes = NULL;
+    struct stat status;
+    size_t size = 0, done = 0;
+    int file, ours = -1;
+    if (!token || !*token || strlen(token) > HR__TOKEN || token[strspn(token, "0123456789abcdef")]) return;
+    if (hr__enter(host, reason) <= 0) return;
+    snprintf(name, sizeof name, "/%s.state.%s", host->base, token);
+    if (!hr__join(path, host->directory, name)) return;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0 && errno == ENOENT) return; /* this plugin's was not left, or somebody has had it */
+    if (file < 0 || fstat(file, &status) != 0) {
+        hr__say(reason, "%s: %s", path, strerror(errno));
+    } else if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077)) {
+        hr__say(reason, "%s is not a file of ours alone", path);
+    } else if (status.st_size < (off_t)HR__LEFT_PAGE || status.st_size > HR__PLAN_LIMIT) {
+        hr__say(reason, "%s is cut off", path);
+    } else {
+        size = (size_t)status.st_size;
+        bytes = (unsigned char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (bytes == MAP_FAILED) bytes = NULL;
+        while (bytes && done < size) {
+            const ssize_t got = pread(file, bytes + done, size - done, (off_t)done);
+            if (got <= 0) break;
+            done += (size_t)got;
+        }
+        if (!bytes || done < size)
+            hr__say(reason, "%s cannot be read", path);
+        else
+            ours = hr__check_left(host, bytes, size, path, reason);
+    }
+    if (file >= 0) close(file);
+    if (ours) unlink(path);
+    if (ours > 0) {
+        host->left_by = hr__left_generation((const hr__left_head *)(const void *)bytes);
+        if (!host->left_by) hr__say(reason, "there is no memory for it");
+    }
+    host->left = bytes;
+    host->left_size = size;
+    if (!host->left_by) hr__begin_anew(host, NULL, reason);
+}
+
+/* Carries what was left over to the first generation. What cannot be carried begins anew as a whole, statics too. */
+static void hr__take_over(hr_host *host, hr__generation *generation)
+{
+    const hr__plan *plan = &generation->plan;
+    char reason[HR__REASON_SIZE] = "";
+    unsigned char *before, *at;
+    size_t size = 1;
+    uint32_t index;
+    for (index = 0; index < plan->head->statics; index++) size += plan->programs[plan->statics[index].program].new_size;
+    before = (unsigned char *)malloc(size);
+    for (at = before, index = 0; before && index < plan->head->statics; index++) {
+        const hr__static *each = &plan->statics[index];
+        memcpy(at, (const void *)(generation->image.base + each->to), plan->programs[each->program].new_size);
+        at += plan->programs[each->program].new_size;
+    }
+    if (!before) {
+        hr__begin_anew(host, generation, "there is no memory for it");
+    } else if (hr__carry(host, host->left_by, generation, reason)) {
+        snprintf(host->inherited, sizeof host->inherited, "yes");
+    } else {
+        while (index-- > 0) {
+            const hr__static *each = &plan->statics[index];
+            at -= plan->programs[each->program].new_size;
+            memcpy((void *)(generation->image.base + each->to), at, plan->programs[each->program].new_size);
+        }
+        hr__begin_anew(host, generation, reason);
+    }
+    free(before);
+}
+
+/* --- a new start by the builder: the process that goes ------------------------------------------------------------ */
+
+/* Whole segments: with what AddressSanitizer puts between variables, which no memcpy may read. */
+__attribute__((no_sanitize_address)) static void hr__copy_segment(unsigned char *to, uintptr_t begin, uintptr_t end)
+{
+    const volatile unsigned char *from = (const volatile unsigned char *)begin;
+    size_t index = 0;
+    for (; (begin + index) % 8 && begin + index < end; index++) to[index] = from[index];
+    for (; begin + index + 8 <= end; index += 8) {
+        const uint64_t word = *(const volatile uint64_t *)(const volatile void *)(from + index);
+        memcpy(to + index, &word, sizeof word);
+    }
+    for (; begin + index < end; index++) to[index] = from[index];
+}
+
+/* The safe point: the bytes that are left, but for what the loader knows. NULL: there is no memory. */
+static unsigned char *hr__park(const hr_host *host, size_t *whole)
+{
+    const hr__image *image = &host->current->image;
+    hr__left_head head;
+    unsigned char *bytes;
+    size_t size = HR__LEFT_PAGE + host->current->state_size;
+    unsigned index;
+    memset(&head, 0, sizeof head);
+    memcpy(head.magic, HR__LEFT_MAGIC, sizeof head.magic);
+    head.number = host->current->number;
+    head.state = (uintptr_t)host->state;
+    head.state_size = host->current->state_size;
+    head.base = image->base;
+    head.count = image->count;
+    snprintf(head.file, sizeof head.file, "%s", hr__file_of(host->current));
+    for (index = 0; index < image->count; index++) {
+        head.parts[index].begin = image->segments[index].begin;
+        head.parts[index].end = image->segments[index].end;
+        head.parts[index].flags = image->segments[index].flags;
+        if (!(image->segments[index].flags & PF_W) || image->segments[index].begin == image->segments[index].end) continue;
+        size = (size + HR__LEFT_PAGE - 1) / HR__LEFT_PAGE * HR__LEFT_PAGE + image->segments[index].begin % HR__LEFT_PAGE;
+        head.parts[index].offset = size;
+        size += image->segments[index].end - image->segments[index].begin;
+    }
+    head.size = size;
+    if (size > (size_t)HR__PLAN_LIMIT) return NULL;
+    bytes = (unsigned char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED) return NULL;
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + HR__LEFT_PAGE, host->state, host->current->state_size);
+    for (index = 0; index < image->count; index++)
+        if (head.parts[index].offset)
+            hr__copy_segment(bytes + head.parts[index].offset, image->segments[index].begin, image->segments[index].end);
+    *whole = size;
+    return bytes;
+}
+
+/* The loader: whether the builder asks for the state. The request goes when it is read. */
+static void hr__hear(hr_host *host)
+{
+    static const char magic[] = "hotreload-save 1\n";
+    char path[PATH_MAX], name[NAME_MAX + 1], text[1024], token[HR__TOKEN + 1], parent[32], *sum;
+    struct stat status;
+    char reason[HR__REASON_SIZE] = "";
+    ssize_t size = 0;
+    int file, trusted;
+    snprintf(name, sizeof name, "/%s.save.%ld.%u", host->base, (long)getpid(), host->serial);
+    if (host->record_fd < 0 || !hr__join(path, host->directory, name)) return;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0) return;
+    trusted = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && hr__trusted(&status, path, reason);
+    if (trusted) size = read(file, text, sizeof text - 1);
+    close(file);
+    unlink(path);
+    text[size > 0 ? size : 0] = '\0';
+    sum = strstr(text, "\nsum ");
+    if (strncmp(text, magic, sizeof magic - 1) != 0 || !sum ||
+        strtoul(sum + 5, NULL, 16) != hr__crc(text, (size_t)(sum + 1 - text)) ||
+        !hr__field(text, "token", token, sizeof token) || token[strspn(token, "0123456789abcdef")] || !token[0] ||
+        !hr__field(text, "parent", parent, sizeof parent))
+        return;
+    memcpy(host->token, token, sizeof token);
+    host->parent_pid = hr__number(parent, LLONG_MAX);
+    hr__store(host->asked, 1);
+    hr__announce(host);
+}
+
+/* The loader: writes what the safe point has left, complete before it has its name, and answers. */
+static void hr__write_left(hr_host *host)
+{
+    char path[PATH_MAX], temporary[PATH_MAX], name[NAME_MAX + HR__TOKEN + 16];
+    const char *why = NULL;
+    unsigned char *bytes = host->parked;
+    size_t done = 0;
+    int file = -1;
+    if (!hr__load(host->parking)) return;
+    bytes = host->parked;
+    snprintf(name, sizeof name, "/.%s.state.%s", host->base, host->token);
+    if (!hr__join(temporary, host->directory, name)) why = "the path is too long";
+    snprintf(name, sizeof name, "/%s.state.%s", host->base, host->token);
+    if (!hr__join(path, host->directory, name)) why = "the path is too long";
+    if (!bytes) why = "there is no memory for a copy of it, or it is too large";
+    if (!why) {
+        hr__left_head *head = (hr__left_head *)(void *)bytes;
+        head->parent = host->parent_pid;
+        head->sum = hr__crc((const char *)bytes + 16, host->parked_size - 16);
+        unlink(temporary);
+        file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        while (file >= 0 && done < host->parked_size) {
+            const ssize_t written = write(file, bytes + done, host->parked_size - done);
+            if (written <= 0) break;
+            done += (size_t)written;
+        }
+        if (file < 0 || done < host->parked_size || rename(temporary, path) != 0) {
+            why = strerror(errno);
+            unlink(temporary);
+        }
+        if (file >= 0) close(file);
+    }
+    if (bytes) munmap(bytes, host->parked_size);
+    host->parked = NULL;
+    snprintf(host->saved, sizeof host->saved, "%s %s", host->token, why ? why : "-");
+    hr__store(host->parking, 0);
+    hr__write_record(host, 0);
+}
+
+/* --- loading, as a whole (loader thread) -------------------------------------------------------------------------- */
+
 static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *pointer, char *reason)
 {
     const double begun = hr__now_us();
@@ -3064,8 +3434,8 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
     }
     hr__find_image(generation);
     hr__find_hooks(host, generation);
-    if (!hr__find_functions(host, generation, reason) || !hr__find_plan(host, generation, pointer->planned, reason) ||
-        !hr__check_state(host, generation, reason) || !hr__prepare_state(generation, reason)) {
+    if (!hr__find_functions(host, generation, reason) || !hr__find_way(host, generation, pointer->planned, reason) ||
+        !hr__check_state(host, generation, reason) || !hr__prepare_first(host, generation, reason)) {
         hr__unload(host, generation);
         return NULL;
     }
@@ -3089,12 +3459,6 @@ static int hr__tell(hr_host *host, int refused, const char *reason)
     hr__say(host->reason, "%s", reason);
     pthread_mutex_unlock(&host->lock);
     return news;
-}
-
-static void hr__announce(hr_host *host)
-{
-    hr__store(host->news, 1);
-    hr__raise(host->ready_fd);
 }
 
 static hr__generation *hr__withdraw(hr_host *host);
@@ -3466,6 +3830,8 @@ static void *hr__loader(void *argument)
         if (hr__load(host->stop)) break;
         hr__settle_crashes(host);
         hr__settle(host);
+        hr__write_left(host);
+        if (wait_for[0].revents) hr__hear(host);
         if (!wait_for[1].revents || wait_for[0].revents || wait_for[2].revents) hr__look(host);
     }
     return NULL;
@@ -3525,7 +3891,8 @@ static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned fr
     what.words = words;
     if (!words) {
         what.words = plan->bytes ? plan->strings + plan->head->words : "";
-        what.old_size = from ? host->previous->state_size : 0;
+        what.old_size = host->previous ? host->previous->state_size : host->left_by ? host->left_by->state_size : 0;
+        what.restarted = host->left_by != NULL;
         what.statics = plan->bytes ? plan->head->statics : 0;
         what.lost = host->current->lost;
     }
@@ -3543,6 +3910,19 @@ static int hr__call_before(hr_host *host, char *excuse)
     return 0;
 }
 
+/* "Not now" is told, and the loader announces another try when `delay_ms` are over. */
+static void hr__excuse(hr_host *host, const char *excuse)
+{
+    pthread_mutex_lock(&host->lock);
+    memcpy(host->excuse, excuse, sizeof host->excuse);
+    pthread_mutex_unlock(&host->lock);
+    host->delay_ms = host->delay_ms ? host->delay_ms < 1000 ? 2 * host->delay_ms : 2000 : 50;
+    host->again_us = hr__now_us() + host->delay_ms * 1e3;
+    __atomic_fetch_add(&host->excuses, 1, __ATOMIC_ACQ_REL);
+    hr__store(host->deferred, 1);
+    if (host->has_loader) hr__raise(host->nudge_fd);
+}
+
 /* `generation` waits on, unless a newer one has come; the loader announces it again when `delay_ms` are over. */
 static void hr__put_off(hr_host *host, hr__generation *generation, const char *excuse)
 {
@@ -3557,15 +3937,8 @@ static void hr__put_off(hr_host *host, hr__generation *generation, const char *e
     }
     hr__release(host);
     pthread_mutex_unlock(&hr__slots_lock);
-    pthread_mutex_lock(&host->lock);
-    memcpy(host->excuse, excuse, sizeof host->excuse);
-    pthread_mutex_unlock(&host->lock);
-    host->delay_ms = host->delay_ms ? host->delay_ms < 1000 ? 2 * host->delay_ms : 2000 : 50;
-    host->again_us = hr__now_us() + host->delay_ms * 1e3;
-    __atomic_fetch_add(&host->excuses, 1, __ATOMIC_ACQ_REL);
     hr__store(host->taken, 0);
-    hr__store(host->deferred, 1);
-    if (host->has_loader) hr__raise(host->nudge_fd);
+    hr__excuse(host, excuse);
 }
 
 /* Whether the plugins of all that is `taken` let go: all or none. Those that had said yes before one said no are told that
@@ -3602,7 +3975,9 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
         hr_host *host = taken[index].host;
         hr__generation *generation = taken[index].generation;
         stale = host->current && generation->from != host->current;
-        if (stale || (host->current && generation->plan.bytes && !hr__carry(host, generation, reason))) bad = index;
+        if (stale || (host->current && generation->plan.bytes && !hr__carry(host, host->current, generation, reason)))
+            bad = index;
+        if (!host->current && generation->plan.bytes) hr__take_over(host, generation);
     }
     for (index = 0; index < count && bad < count; index++) {
         char why[HR__REASON_SIZE] = "";
@@ -3641,9 +4016,55 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     hr__store(host->running, generation);
     hr__store(host->taken, 0);
     if (retired) hr__push(&host->retired, retired);
-    hr__call_after(host, hr__guard_hook(host, generation), host->previous ? host->previous->number : 0, NULL);
+    hr__call_after(host, hr__guard_hook(host, generation),
+                   host->previous ? host->previous->number : host->left_by ? host->left_by->number : 0, NULL);
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
     if (host->has_loader) hr__raise(host->nudge_fd);
+}
+
+/* The safe point leaves its state, if the builder asked for it and the plugin lets go. */
+static int hr__leave(hr_host *host)
+{
+    char excuse[HR__REASON_SIZE] = "";
+    if (!hr__load(host->asked) || !host->current) return 0;
+    if (!hr__call_before(host, excuse)) {
+        hr__excuse(host, excuse);
+        return 0;
+    }
+    hr__store(host->asked, 0);
+    pthread_mutex_lock(&host->lock);
+    host->excuse[0] = '\0';
+    pthread_mutex_unlock(&host->lock);
+    host->parked = hr__park(host, &host->parked_size);
+    hr__store(host->parking, 1);
+    hr__raise(host->nudge_fd);
+    return 1;
+}
+
+/* The builder starts this process again: the plugins of this thread leave what they have, and it waits here for its end, so
+   that nothing happens which the next process would not know of. A signal that has a handler here ends the wait. */
+static void hr__hand_over(hr_host *host)
+{
+    const double until = hr__now_us() + HR__HOLD_MS * 1e3;
+    hr_host *gone[HR_MAX_HOSTS + 1], *others[HR_MAX_HOSTS];
+    unsigned count = 0, index, found;
+    int slot;
+    if (!hr__leave(host)) return;
+    gone[count++] = host;
+    do {
+        found = 0;
+        pthread_mutex_lock(&hr__slots_lock);
+        for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+            hr_host *other = hr__load(hr__slots[slot].host);
+            if (other && other != host && hr__load(other->asked) && hr__in_turns(host, other)) others[found++] = other;
+        }
+        pthread_mutex_unlock(&hr__slots_lock);
+        for (index = 0; index < found && count <= HR_MAX_HOSTS; index++)
+            if (hr__leave(others[index])) gone[count++] = others[index];
+    } while (poll(NULL, 0, 1) == 0 && hr__now_us() < until);
+    for (index = 0; index < count; index++)
+        hr__call_after(gone[index], gone[index]->current->after, gone[index]->current->number,
+                       "the host was to be started again, and goes on");
 }
 
 /* There is news: a loaded generation, a refusal, or both. `changed` and `refused` are of this call alone. */
@@ -3661,6 +4082,7 @@ static hr_result hr__take_news(hr_host *host)
     hr__lower(host->ready_fd);
     hr__store(host->news, 0);
     hr__guard_news(host);
+    if (hr__load(host->asked)) hr__hand_over(host);
     count = hr__take(host, taken);
     if (!hr__may_change_over(taken, count) || !hr__can_change_over(taken, count)) count = 0;
     for (index = 0; index < count; index++) {
@@ -3725,8 +4147,14 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
     host->result.state = host->state;
     host->unguarded = hr__guard_make(host);
 
+    hr__inherit(host);
     hr__look(host);
     result = hr__take_news(host);
+    if (host->left_by && !host->current) hr__begin_anew(host, NULL, "there was no generation to take it");
+    if (host->left) munmap(host->left, host->left_size);
+    hr__forget(host->left_by);
+    host->left = NULL;
+    host->left_by = NULL;
     hr__settle(host);
 
     sigfillset(&all);
@@ -3788,6 +4216,7 @@ void hr_close(hr_host *host)
             unlink(host->record_path);
         }
         if (host->slot >= 0) hr__give_slot(host);
+        if (host->parked) munmap(host->parked, host->parked_size);
         pthread_mutex_destroy(&host->lock);
     }
     hr__shut(&host->record_fd);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,11 +90,25 @@ class Carried:
         self.library = place / "libplug.so"
         self.slot = Slot(str(self.library))
         self.carrier = Carrier(self.slot)
+        self.program = program
         self.publish(first)
+        self.start()
+
+    def start(self, **environment: str) -> None:
+        """A process of it; ``environment``: what it has beside ours."""
         self.process = subprocess.Popen(
-            [program, self.library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.ask("")  # it has opened the first
+            [self.program, self.library], env={**os.environ, **environment},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.ask("")  # it has opened what is there
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def publish(self, data: bytes) -> Plan | None:
         """As the builder does; the plan from the newest generation before."""
@@ -137,6 +152,8 @@ class Carried:
         return plan, self.ask("poll")
 
     def close(self) -> None:
+        if self.process.poll() is not None and self.process.stdin and self.process.stdin.closed:
+            return  # killed
         assert self.process.stdin
         self.process.stdin.close()
         try:

@@ -53,6 +53,7 @@ IMPORTS: dict[str, set[str]] = {
     | {"programs", "hosts"},
     "together": {"model", "journal", "slot", "deliver"},
     "once": {"model", "journal", "deliver", "slot", "hosts", "together"},
+    "handover": {"model", "slot", "hosts", "deliver"},
     "runner": {"model"},
     "relaunch": {"model"},
     "session": {
@@ -65,6 +66,7 @@ IMPORTS: dict[str, set[str]] = {
         "hosts",
         "deliver",
         "together",
+        "handover",
         "runner",
         "relaunch",
         "screen",
@@ -97,7 +99,7 @@ NO_CALLS = {
     "load_from_path", "read_text", "read_bytes", "write_text", "write_bytes",
 }  # fmt: skip
 
-RUN_DIRECTORY = re.compile(r"\.hotreload(?!\w)|\.(newest|trouble)(?!\w)|\.(host|crashed)\.")
+RUN_DIRECTORY = re.compile(r"\.hotreload(?!\w)|\.(newest|trouble)(?!\w)|\.(host|crashed|save|state)\.")
 
 
 def sources() -> dict[str, Path]:

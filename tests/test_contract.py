@@ -294,7 +294,7 @@ def test_hot_run_starts_its_host_again(made: Project, compiler: str) -> None:
     change_signature(made)
     assert f"{WAS} became {NOW}, and pid {first}" in spelt(refusal(watch))
     event = watch.wait("host", lambda e: e["state"].startswith("restarted: "))
-    assert event["pid"] != first and event["before"] == first and "its state began anew" in event["state"]
+    assert event["pid"] != first and event["before"] == first and "its state was carried over" in event["state"]
     until(lambda: "sum 70" in watch.output, "the host's new code")
     assert not os.path.exists(f"/proc/{first}")
     ticker.set_number(made, 2)

@@ -59,10 +59,13 @@ class Carrier:
         for key in list(self._words)[:-64]:
             del self._words[key]
 
-    def complete(self, generation: Generation, origin: str, size: int) -> None:
-        """See that there is a plan from ``origin``, which a host runs that nobody knew of when it was published."""
+    def complete(self, generation: Generation, origin: str, size: int, restart: bool = False) -> None:
+        """See that there is a plan from ``origin``, which a host runs that nobody knew of when it was published.
+
+        ``restart``: another process goes on from there, so that even one from the generation to itself is of use.
+        """
         name = os.path.basename(generation.path)
-        if not origin or origin == name or self._slot.has_plan(generation, origin):
+        if not origin or (origin == name and not restart) or self._slot.has_plan(generation, origin):
             return
         plan = self._plan(origin, size, self.layout_of(name))
         self._slot.add_plan(generation, origin, encode(plan))

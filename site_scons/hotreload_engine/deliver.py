@@ -471,6 +471,20 @@ class Delivery:
             host = next((now for now in self.census() if now.record == host.record), host)
         return host
 
+    def bridge(self, host: Host) -> None:
+        """See that a process which goes on where ``host`` has ended finds its way to the newest generation."""
+        newest = self.slot.newest()
+        if newest is not None:
+            self._carrier.complete(newest, host.file, host.state_size, restart=True)
+
+    def became(self, before: Host, now: Host) -> str:
+        """What was done with the state of ``before`` for ``now``, in words."""
+        state = self._carrier.words(before.file, now.file)
+        state = state or (f"{now.state_size} bytes kept" if now.state_size else "")
+        if now.lost:
+            state += f" · {now.lost} values did not fit and became the nearest that does"
+        return state
+
     def running(self) -> list[dict[str, Any]]:
         """For events: who runs what."""
         return [{"pid": host.pid, "generation": host.generation, "state": _state(host)} for host in self.census()]
@@ -492,10 +506,7 @@ class Delivery:
         now = time.monotonic()
         state = ""
         if ack.ok and before.file and not ack.pending:
-            state = self._carrier.words(before.file, os.path.basename(generation.path))
-            state = state or (f"{ack.host.state_size} bytes kept" if ack.host.state_size else "")
-            if ack.host.lost:
-                state += f" · {ack.host.lost} values did not fit and became the nearest that does"
+            state = self.became(before, replace(ack.host, file=os.path.basename(generation.path)))
         self._emit(
             "reload",
             plugin=self.plugin.name,

@@ -21,7 +21,7 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .model import Ack, Host, HotReloadError
@@ -147,6 +147,40 @@ def answer(before: Host, generation: int) -> Ack:
     else:
         reason = "no answer yet"
     return Ack(now, generation, ok=False, reason=reason, pending=True)
+
+
+def await_state(asked: Mapping[str, Host], token: str, seconds: float) -> dict[str, str]:
+    """Wait until each host (by a key of the caller's) has left its state under ``token``: "", or why it did not."""
+    deadline = time.monotonic() + seconds
+    answers: dict[str, str] = {}
+    while len(answers) < len(asked):
+        for key, host in asked.items():
+            if key not in answers and (said := _state_left(host, token, time.monotonic() >= deadline)) is not None:
+                answers[key] = said
+        if len(answers) < len(asked):
+            time.sleep(0.002)
+    return answers
+
+
+def _state_left(host: Host, token: str, late: bool) -> str | None:
+    try:
+        now = parse_record(read_regular(host.record), host.record)
+        if _lock_holder(host.record) is None:
+            return "it has ended"
+    except FileNotFoundError:
+        return "it has ended"
+    except (HotReloadError, OSError):  # it is being written
+        return "its answer cannot be read" if late else None
+    if now.saved is None:
+        return "it was built with an earlier hotreload.h"
+    word, _, trouble = now.saved.partition(" ")
+    if word == token:
+        return "" if trouble == "-" else trouble
+    if _process_state(host.pid) in "Tt":
+        return "it was stopped (SIGSTOP or a debugger)"
+    if not late:
+        return None
+    return now.reason if now.reason.startswith("not now") else "it did not come to its safe point (hr_poll)"
 
 
 def mapped_files(pid: int) -> tuple[str, ...]:

@@ -276,7 +276,7 @@ class _Maker:
         if own and isinstance(new, Record):
             self._unused.pop((new.name, ""), None)
             tally.note("migrated", f"{new.name}: {own}")
-            operations.append(self._call(path, own, old, 0, new, 0))
+            operations.append(self._call(path, own, old, old, 0, new, 0))
         elif isinstance(old, Record) and isinstance(new, Record) and "union" not in (old.kind, new.kind):
             self._record(operations, path, old, new, tally)
         else:
@@ -356,7 +356,7 @@ class _Maker:
                     raise _Refusal(f"{path}.{now.name}", "HR_MIGRATE is not for bit-fields")
                 tally.note("migrated", f"{now.name}: {own}")
                 type_, at = (was.type, was.bits_at // 8) if was is not None else (None, 0)
-                out.append(self._call(f"{path}.{now.name}", own, type_, at, now.type, now.bits_at // 8))
+                out.append(self._call(f"{path}.{now.name}", own, old, type_, at, now.type, now.bits_at // 8))
                 continue
             if was is None:
                 tally.note("new", now.name)
@@ -368,16 +368,22 @@ class _Maker:
         for gone in were.values():
             tally.note("gone", gone.name)
 
-    def _call(self, path: str, function: str, old: Type | None, from_: int, new: Type, to: int) -> Operation:
-        """The user's own migration; what it copies may point anywhere."""
+    def _call(
+        self, path: str, function: str, object_: Type, old: Type | None, from_: int, new: Type, to: int
+    ) -> Operation:
+        """The user's own migration; what it copies may point anywhere. It has a text if it sees or makes pointers,
+        which mean nothing where ``object_`` is of another process."""
         symbol = self._new.mapped.by_name.get(function)
         if symbol is None or not symbol.is_function:
             raise _Refusal(path, f"HR_MIGRATE names the function {function}, which the plugin does not define")
         self._keep = True
         self._tables.append(((symbol.address, 0),))
-        return Operation(
-            Kind.CALL, from_, to, a=old.size if old is not None else 0, b=new.size, table=len(self._tables) - 1
-        )
+        text = NONE
+        if _holds_pointers(object_) or _holds_pointers(new):
+            text = len(self._texts)
+            self._texts.append(path)
+        size = old.size if old is not None else 0
+        return Operation(Kind.CALL, from_, to, a=size, b=new.size, table=len(self._tables) - 1, text=text)
 
     def _union(
         self, out: list[Operation], path: str, name: str, old: Record, new: Record, from_: int, to: int, tally: _Tally

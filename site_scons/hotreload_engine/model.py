@@ -306,6 +306,11 @@ class Host:
     """"on", or why it has no crash guard; "" when its runtime does not say."""
     crash: Crash | None = None
     """The last crash of its plugin; None when there was none since its last reload."""
+    saved: str | None = ""
+    """Its last answer to a request to leave its state: "TOKEN -", or "TOKEN " and why it could not; None: its runtime
+    does not know of such requests."""
+    inherited: str = ""
+    """Whether it began with the state of the process before it: "yes", or why not; "" when there was none to take."""
 
     @property
     def program(self) -> str:

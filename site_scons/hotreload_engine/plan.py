@@ -39,7 +39,7 @@ class Kind(IntEnum):
     """A text of ``a`` bytes that was cut gets a NUL, if it has none."""
     CALL = 6
     """The user's own function, whose address in the new file is the table's only entry: ``a`` bytes of the old field
-    (0: there is none), ``b`` bytes of the new one."""
+    (0: there is none), ``b`` bytes of the new one. ``text``: the path, if there are pointers to follow or to copy."""
 
 
 POINTS_TO_CHANGED = 1

@@ -200,7 +200,10 @@ def _crash(fields: _Fields, style: Style) -> list[str]:
 
 
 def _host(fields: _Fields, style: Style) -> list[str]:
-    return [f"host pid {fields['pid']} {fields['state']}"]
+    carried = [part for part in fields.get("carried", ()) if part["state"]]
+    several = len(fields.get("carried", ())) > 1
+    words = [f"{part['plugin']}: {part['state']}" if several else part["state"] for part in carried]
+    return [f"host pid {fields['pid']} {fields['state']}", *(style("dim", "  " + each) for each in words)]
 
 
 def _stopped(fields: _Fields, style: Style) -> list[str]:

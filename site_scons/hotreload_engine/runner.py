@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 
 from .model import HotReloadError
 
@@ -53,11 +54,16 @@ class Runner:
         number = found.si_status if found else 0
         return signal.Signals(number).name if number in (signal.SIGTTIN, signal.SIGTTOU) else ""
 
-    def start(self) -> None:
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment``: variables that it has beside ours."""
         self._young_until = time.monotonic() + YOUNG
         try:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, process_group=0, restore_signals=True
+                self._command,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                restore_signals=True,
+                env={**os.environ, **environment} if environment else None,
             )
         except OSError as error:
             raise HotReloadError(

@@ -19,6 +19,7 @@ from . import elf
 from .deliver import Cause, Delivery
 from .files import Sig, signature
 from .graph import Graph
+from .handover import Handover
 from .hosts import Vigil
 from .journal import Journal
 from .keys import KEYS, Keyboard, usable
@@ -89,6 +90,7 @@ class Session:
         """What changed while it was paused."""
         self._last: Build | None = None
         """The last pass that built something."""
+        self._renewal: _Renewal | None = None
 
     def run(self) -> int:
         """Until a signal or a key ends it; the exit status."""
@@ -131,6 +133,7 @@ class Session:
         changes = self._watcher.next(self._patience(), early=True)
         for delivery in self._deliveries:
             delivery.pending_answers()
+        self._tell_renewal()
         self._see_to_processes()
         self._see_to_keys()
         if changes is None and self._cut and not self._paused and not self._inputs_changed():
@@ -166,6 +169,8 @@ class Session:
         times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
         if self._runner and self._runner.is_young:
             times.append(0.5)
+        if self._renewal:
+            times.append(0.01)
         if self._cut and not self._paused:
             times.append(0.3)
         if self._untidy or (self._graph.is_due and not self._paused):
@@ -191,6 +196,7 @@ class Session:
     def _stop(self, number: int) -> int:
         _on_end(self._hurry)
         try:
+            self._tell_renewal(at_once=True)
             if self._runner:
                 self._runner.stop()
         finally:
@@ -321,6 +327,7 @@ class Session:
                 )
             )
             return
+        self._tell_renewal(at_once=True)
         self._emit("change", files=[], note=f"{reason}: reading the SConscripts again")
         self._close_graph()
         self._watcher.close()
@@ -353,7 +360,7 @@ class Session:
 
     def _renew_host(self, cause: Cause) -> None:
         """The host that we own was compiled against other functions, and its program has been built again: a new start
-        is what it takes. Its state begins anew, and that is said."""
+        is what it takes. It goes on with the state of the process before, or it is said why not."""
         runner = self._runner
         waiting = [delivery for delivery in self._deliveries if delivery.outdated]
         if runner is None or not runner.pid or not waiting:
@@ -361,25 +368,53 @@ class Session:
         if any(delivery.outdated != {runner.pid: True} for delivery in waiting):
             return  # others run too, or the program is still the old one: the refusal has said what to do
         old = runner.pid
-        self._renewed.add(old)
-        runner.stop()
-        published = self._together.publish(waiting, cause)
-        self._note(published)
-        if not all(published.values()):
-            self._emit("host", pid=old, state="ended, since its functions changed; the next good build starts it")
-            return
+        self._tell_renewal(at_once=True)
+        handover = Handover(self._deliveries, old)
         try:
-            runner.start()
-        except HotReloadError as error:
-            self._emit.error(error)
-            return
+            handover.ask()
+            self._renewed.add(old)
+            runner.stop()
+            published = self._together.publish(waiting, cause)
+            self._note(published)
+            if not all(published.values()):
+                state = "ended, since its functions changed; the next good build starts it, and its state begins anew"
+                self._emit("host", pid=old, state=state)
+                return
+            try:
+                runner.start(handover.ready())
+            except HotReloadError as error:
+                self._emit.error(error)
+                return
+            names = " and ".join(delivery.plugin.name for delivery in waiting)
+            self._renewal = _Renewal(handover, old, runner.pid, names)
+        finally:
+            if self._renewal is None:
+                handover.close()
         self._vigil.watch(runner.pid)
-        names = " and ".join(delivery.plugin.name for delivery in waiting)
+
+    def _tell_renewal(self, at_once: bool = False) -> None:
+        """Say what became of the state of the host that was started again, as soon as that is known; or ``at_once``."""
+        renewal = self._renewal
+        if renewal is None:
+            return
+        fates = renewal.handover.fates(renewal.pid, at_once)
+        if fates is None:
+            return
+        self._renewal = None
+        renewal.handover.close()
+        went_on = [fate.plugin for fate in fates if not fate.reason]
+        anew = [(f"that of {fate.plugin}", fate.reason) for fate in fates if fate.reason]
+        if not went_on or not anew:  # one word for all
+            anew = [("its state", reason) for reason in dict.fromkeys(reason for _, reason in anew)]
+        said = [f"the state of {' and '.join(went_on)} was carried over" if anew else "its state was carried over"]
+        said = (said if went_on else []) + [f"{whose} began anew: {reason}" for whose, reason in anew]
         self._emit(
             "host",
-            pid=runner.pid,
-            state=f"restarted: pid {old} was compiled against other functions of {names}; its state began anew",
-            before=old,
+            pid=renewal.pid,
+            state=f"restarted: pid {renewal.old} was compiled against other functions of {renewal.names}; "
+            + "; ".join(said or ["its state began anew"]),
+            before=renewal.old,
+            carried=[{"plugin": fate.plugin, "state": fate.words, "reason": fate.reason} for fate in fates],
         )
 
     def _meet(self, quietly: bool = False) -> None:
@@ -408,6 +443,7 @@ class Session:
                 continue
             if self._runner and pid == self._runner.pid:
                 # Asked only now: what has ended for the vigil can be waited for, and its status is taken but once.
+                self._tell_renewal(at_once=True)
                 how = self._runner.ended()
                 self._emit("host", pid=pid, state=f"ended ({how}); it is started again with the next good build")
             elif known:
@@ -625,6 +661,16 @@ class Session:
             edit=os.path.relpath(sources[0], self._settings.directory) if sources and not again else "",
             keys=self._keyboard is not None,
         )
+
+
+@dataclass(frozen=True)
+class _Renewal:
+    """A new start of our host that is not told yet."""
+
+    handover: Handover
+    old: int
+    pid: int
+    names: str
 
 
 class _Settled:

@@ -10,6 +10,8 @@ For a library ``DIR/libplug.so`` it is ``DIR/.hotreload``, so both sides find it
 ``libplug.so.trouble``          why what was last built is not what hosts run; gone with the next good build
 ``libplug.so.crashed.DIGEST``   the library with this digest crashed in a host and was rolled back: nobody loads or
                                 publishes it again; written by the host, and again by the builder with the place
+``libplug.so.save.PID.SERIAL``  asks that host to leave its state for a process that takes its place; gone once read
+``libplug.so.state.TOKEN``      the state that was left; gone once taken (its format is hotreload.h's alone)
 ``libplug.so.lock``             flock of whoever publishes
 ==============================  ==========================================================================
 
@@ -32,6 +34,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,10 +46,15 @@ KEPT = 16
 """Generations that stay on disk though no host runs them: a debugger may still want their symbols."""
 KEPT_MARKS = 64
 """Crashed generations that are remembered."""
+ABANDONED = 600.0
+"""Seconds after which a state that was left, or the request for one, is of a session that was killed."""
 
 _POINTER_MAGIC = "hotreload-generation 1"
 _RECORD_MAGIC = "hotreload-host 1"
 _MARK_MAGIC = "hotreload-crash 1"
+_SAVE_MAGIC = "hotreload-save 1"
+TOKEN_VARIABLE = "HOTRELOAD_STATE"
+"""In the environment of a host that is to take the state which another has left: the token."""
 _DIGITS = 12
 """Of the digest, in names."""
 _RECORD_SIZE = 4096
@@ -63,6 +71,7 @@ class Slot:
         self._generation_name = re.compile(re.escape(self._name) + r"\.(\d+)-([0-9a-f]+)\.so")
         self._record_name = re.compile(re.escape(self._name) + r"\.host\.\d+\.\d+")
         self._mark_name = re.compile(re.escape(self._name) + r"\.crashed\.[0-9a-f]+")
+        self._state_name = re.compile(re.escape(self._name) + r"\.(state\.[0-9a-f]+|save\.\d+\.\d+)")
 
     # --- the directory ---------------------------------------------------------------------------------------
 
@@ -204,6 +213,9 @@ class Slot:
                     self._unlink(name)
             for name in sorted(filter(self._mark_name.fullmatch, self._names()), key=self._age)[:-KEPT_MARKS]:
                 self._unlink(name)
+            for name in filter(self._state_name.fullmatch, self._names()):
+                if time.time() - self._age(name) / 1e9 > ABANDONED:
+                    self._unlink(name)
 
     def clean(self) -> None:
         """What ``scons -c`` does: all goes but the records of living hosts, and with the last file the directory."""
@@ -282,6 +294,18 @@ class Slot:
             return parse_record(read_regular(path), path)
         except OSError as error:
             raise HotReloadError(f"cannot read a control record: {error.strerror}", path) from error
+
+    def ask_for_state(self, record: str, token: str) -> None:
+        """Request that the host of ``record`` leave its state under ``token``, for a child of this process."""
+        _, _, host = record.rpartition(".host.")
+        path = self._path(f"save.{host}")
+        self._replace(path, _sealed([_SAVE_MAGIC, f"token {token}", f"parent {os.getpid()}"]))
+
+    def discard_state(self, record: str, token: str) -> None:
+        """Delete what is left of a handover: the request, the state, and what was being written."""
+        _, _, host = record.rpartition(".host.")
+        for name in (f"{self._name}.save.{host}", f"{self._name}.state.{token}", f".{self._name}.state.{token}"):
+            self._unlink(name)
 
     def discard_record(self, path: str) -> None:
         """Delete the record of a host that is gone."""
@@ -481,6 +505,8 @@ def parse_record(data: bytes, path: str) -> Host:
             lost=int(fields.get("lost", "0")),
             guard=fields.get("guard", ""),
             crash=_crash(fields["crash"].split(" "), int(fields["pid"])) if "crash" in fields else None,
+            saved=_unescaped(fields["saved"]) if "saved" in fields else None,
+            inherited=_unescaped(fields.get("inherited", "-")),
         )
     except (KeyError, ValueError) as error:
         raise HotReloadError(
