@@ -113,6 +113,8 @@
                                         somebody else could choose the code that runs here: chmod go-w, or move
        ...newest is damaged             somebody wrote into the run directory: build again
        generation N crashed: ...        change the code (CRASHES)
+       plug_before_reload of generation N crashed: ...
+                                        save again: the next generation is taken without asking it (CRASHES)
 
    HOOKS
      Called when the plugin defines them (the prototypes come with HR_FUNCTIONS; `plug` is its name), by the thread that
@@ -137,9 +139,8 @@
      whole objects: `was` and `object` are the same. It happens once: not for hosts that come from a generation with the
      same line, so it may stay; give another function its own name. The function runs before the change-over, in the new
      library, whose statics may not have their values yet, and must not change anything but `now`; pointers that it
-     copies stay good (the old library stays mapped), but no one moves them along. Not for bit-fields, not in unions. It is
-     not guarded: a crash in it, or in plug_before_reload, ends the process. Going back to a generation from before the line
-     (--hot-undo) keeps the field as it is, and says so.
+     copies stay good (the old library stays mapped), but no one moves them along. Not for bit-fields, not in unions. Going
+     back to a generation from before the line (--hot-undo) keeps the field as it is, and says so.
 
    CRASHES
      The first calls into a new generation are guarded: 100 calls and one second at the least, or desc.guarded_calls
@@ -159,6 +160,10 @@
      call; the upper halves of 256-bit arguments and the mask of signals are not.
      Only calls through the table by the thread that did the hr_poll are guarded, the outermost one of them. A call that
      is left by longjmp or a C++ exception is over; both may pass through the guard.
+     plug_before_reload and the functions of HR_MIGRATE are guarded in the same way, each time; nothing of the change-over has
+     happened yet. After a crash in a migration the old code goes on, and nobody loads the new library again. After one in
+     plug_before_reload, which is old code, the state's bytes are as they were before it (its statics are as it left them), the
+     new library is refused for good, and the next one is taken without asking that hook again.
      A crash ends the process as it would without us, with a line in the record for the builder, when
        - there is no previous generation, or the crash is in another thread, in a constructor or destructor, or in host
          code that the plugin did not call;
@@ -194,12 +199,12 @@
 
    RESTART
      When the functions changed, `scons watch --hot-run` ends its host and starts it again. At a safe point, after
-     PLUGIN_before_reload, the old process leaves the state and the plugin's statics in a file; hr_poll then waits for the
+     plug_before_reload, the old process leaves the state and the plugin's statics in a file; hr_poll then waits for the
      end, a second at most, or until a signal is handled. hr_open of the new process carries them over as a reload would and
-     calls PLUGIN_after_reload with `restarted`. Pointers into the state and to functions and variables of the plugin are put
+     calls plug_after_reload with `restarted`. Pointers into the state and to functions and variables of the plugin are put
      right; with any other that is not NULL in either, both begin anew, and the builder tells which it was. The same when an
      HR_MIGRATE sees an object with pointers. Each plugin for itself. Descriptors, pthread_t, pids and the like go over as
-     the numbers that they are: open again in PLUGIN_after_reload what they stood for.
+     the numbers that they are: open again in plug_after_reload what they stood for.
 
    FORK, EXEC
      A forked child keeps the code it has and does not reload. After an exec the process is no host; its record's lock
@@ -488,6 +493,7 @@ void hr_close(hr_host *host)
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -559,6 +565,7 @@ typedef struct hr__plan {
     const int64_t *pairs;
     const char *strings;
     unsigned char *state; /* owned: head->new_state bytes, the new state in the making */
+    int calls;            /* functions of the plugin */
 } hr__plan;
 
 /* Where a library lies: a file's address + `base` is the process's. */
@@ -605,6 +612,8 @@ typedef struct hr__generation {
     hr__crash crash;
     char path[PATH_MAX];
     hr_before_reload_fn *before; /* the plugin's hooks, or NULL */
+    unsigned char *kept; /* owned: room for the state as it is before the old code's `before`; NULL: that is not guarded */
+    int given_up;        /* refused for good */
     hr_after_reload_fn *after;
     void **functions; /* as many as the host has names, then hr__nothing and `after`; in the same allocation */
 } hr__generation;
@@ -696,6 +705,8 @@ struct hr_host {
     unsigned recorded, excused; /* swaps and excuses, as the last record said */
     double load_us;
     char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
+    char given_up[NAME_MAX + 1]; /* that of one which is not tried again, since the old code's hook crashed */
+    char given_up_why[HR__REASON_SIZE];
     char library[PATH_MAX];     /* absolute */
     const char *base;           /* file name within it */
     char parent[PATH_MAX];      /* real path of its directory */
@@ -1306,7 +1317,7 @@ static int hr__is_marked(const hr_host *host, const hr__pointer *pointer, char *
 
 static const char *hr__crash_what(const hr__crash *crash)
 {
-    return strcmp(crash->cause, "loop") == 0 ? "an endless loop" : hr__signal_name(crash->signal);
+    return strstr(crash->cause, "loop") ? "an endless loop" : hr__signal_name(crash->signal);
 }
 
 /* The owner and the loader, whoever comes first: hr_poll and the record say that `crashed` was rolled back. */
@@ -1391,6 +1402,17 @@ typedef struct hr__call {
 } hr__call;
 #define HR__PUSHED 24
 
+/* A call of the runtime's own into the plugin that may crash: a hook of the old code, a function of HR_MIGRATE. There is
+   nothing to call in its place, so hr__try returns. */
+typedef struct hr__trial {
+    uintptr_t thread;       /* atomic: that makes it; 0: none is under way */
+    uint64_t count;         /* of trials so far */
+    hr__generation *code;   /* whose code it is */
+    const char *cause, *loop; /* words, see slot.py */
+    uintptr_t frame, words[2]; /* of hr__try_call: its caller's frame pointer, and its return address */
+    sigjmp_buf back;
+} hr__trial;
+
 typedef struct hr__guard {
     /* hr__gate knows the offsets of these. */
     uintptr_t thread;  /* atomic: of the guarded thread; 0: nothing is guarded */
@@ -1423,9 +1445,10 @@ typedef struct hr__guard {
     hr__generation *opened;
     const hr__generation *told; /* atomic: whose crash the record tells */
     int question, answer;       /* atomic; from the handler to the loader, and back */
+    hr__trial trial;
 
     /* The loader's. */
-    const hr__call *watched;
+    const void *watched; /* a call or a trial */
     uint64_t watched_calls;
     double watched_us;
     unsigned tries;
@@ -1759,6 +1782,18 @@ static void hr__last_words(hr_host *host, hr__generation *generation, int number
     (void)written;
 }
 
+/* Calls of the thread that were made below `stack` are over. */
+static void hr__forget_calls(uintptr_t thread, uintptr_t stack)
+{
+    int slot;
+    for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
+        hr_host *other = hr__load(hr__slots[slot].host);
+        hr__guard *theirs = other ? other->guard : NULL;
+        if (theirs && hr__load(theirs->thread) == thread && theirs->current && theirs->current->stack < stack)
+            hr__store(theirs->current, (hr__call *)NULL);
+    }
+}
+
 /* Back to how it was at the swap, and the thread to how it was at the call, into the old function. */
 static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const char *cause, ucontext_t *context)
 {
@@ -1767,7 +1802,6 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     greg_t *registers = context->uc_mcontext.gregs;
     const uintptr_t stack = call->stack + HR__PUSHED;
     size_t index;
-    int slot;
     crashed->crash.signal = number;
     crashed->crash.cause = cause;
     hr__store(crashed->crash.fate, (const char *)"rolled-back");
@@ -1776,12 +1810,7 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
         hr__store(guard->stubs[index].target, old->functions[index]);
         hr__store(((void **)host->desc.functions)[index], old->functions[index]);
     }
-    for (slot = 0; slot < HR_MAX_HOSTS; slot++) { /* calls that it made into other plugins are over too */
-        hr_host *other = hr__load(hr__slots[slot].host);
-        hr__guard *theirs = other ? other->guard : NULL;
-        if (theirs && hr__load(theirs->thread) == guard->thread && theirs->current && theirs->current->stack < call->stack)
-            hr__store(theirs->current, (hr__call *)NULL);
-    }
+    hr__forget_calls(guard->thread, call->stack); /* that it made into other plugins */
     hr__store(guard->current, (hr__call *)NULL);
     hr__store(guard->thread, (uintptr_t)0);
     guard->rolled_back = 1;
@@ -1815,6 +1844,45 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     errno = call->error;
 }
 
+/* Whether we may leave the code at `at`. Other code may hold a lock for ever: the C library's, say. Not so where the plugin
+   called nothing, or nowhere. */
+static int hr__may_leave(hr_host *host, const hr__generation *generation, int raised, uintptr_t at, uintptr_t stack)
+{
+    uintptr_t word = 0;
+    int leaf;
+    if (hr__in_code(generation, at)) return 1;
+    leaf = !raised && hr__peek(stack, &word, sizeof word) == sizeof word && hr__after_call(generation, word);
+    return (leaf && at < 65536) || hr__ask(host, leaf || raised ? HR__MAY_GO_ON : HR__MAY_GO_ON_ALONE, 2000);
+}
+
+/* A trial has crashed: goes on behind it, in hr__try_call, or returns as hr__catch does. */
+static int hr__catch_trial(hr__guard *guard, int number, int loop, const siginfo_t *info, const ucontext_t *context)
+{
+    hr__trial *trial = &guard->trial;
+    hr__crash *crash = &trial->code->crash;
+    const uintptr_t code = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+    const uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    const int raised = info->si_code <= 0;
+    uintptr_t words[2];
+    if (loop && !hr__in_code(trial->code, code)) return 1; /* it is in other code just now: the loader tries again */
+    crash->address = raised ? 0 : (uintptr_t)info->si_addr;
+    hr__walk(trial->code, crash, code, stack, (uintptr_t)context->uc_mcontext.gregs[REG_RBP], trial->frame);
+    if (hr__peek(trial->frame, words, sizeof words) != sizeof words || memcmp(words, trial->words, sizeof words) != 0) {
+        hr__last_words(guard->host, trial->code, number, "stack");
+        return 0;
+    }
+    if (!hr__may_leave(guard->host, trial->code, raised, code, stack)) {
+        hr__last_words(guard->host, trial->code, number, "locks");
+        return 0;
+    }
+    crash->signal = number;
+    crash->cause = loop ? trial->loop : trial->cause;
+    hr__store(crash->fate, (const char *)"rolled-back");
+    hr__forget_calls(trial->thread, trial->frame);
+    hr__store(trial->thread, (uintptr_t)0);
+    siglongjmp(trial->back, 1);
+}
+
 /* 1: ours, and done. 0: for whoever was there before. */
 static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
 {
@@ -1823,7 +1891,7 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
     const uintptr_t frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
     const pid_t process = getpid();
     const int raised = info->si_code <= 0; /* sent, not made by an instruction */
-    hr__guard *ours = NULL, *armed = NULL, *owner = NULL;
+    hr__guard *ours = NULL, *armed = NULL, *owner = NULL, *trying = NULL;
     hr__call *call = NULL;
     hr__crash *crash;
     uintptr_t word = 0;
@@ -1851,6 +1919,7 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
             hr__store(guard->seen, hr__load(guard->fired));
             loop = 1;
         }
+        if (hr__load(guard->trial.thread) == self) trying = guard;
         if (!hr__load(guard->thread)) continue;
         armed = guard;
         here = hr__in_code(guard->generation, code);
@@ -1864,6 +1933,8 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
             inside = here;
         }
     }
+    if (trying && (!call || trying->trial.frame < call->stack + HR__PUSHED)) /* else a call into another plugin is deeper */
+        return hr__catch_trial(trying, number, loop, info, context);
     if (loop && (!call || !inside || !ours->old)) return 1; /* it is in other code just now: the loader tries again */
     if (!call) {
         if (owner) armed = owner;
@@ -1886,14 +1957,9 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
         hr__last_words(ours->host, ours->generation, number, "first");
         return 0;
     }
-    /* Other code may hold a lock for ever: the C library's, say. Not so where the plugin called nothing, or nowhere. */
-    if (!inside) {
-        const int leaf = !raised && hr__peek(stack, &word, sizeof word) == sizeof word && hr__after_call(ours->generation, word);
-        const int nowhere = leaf && code < 65536;
-        if (!nowhere && !hr__ask(ours->host, leaf || raised ? HR__MAY_GO_ON : HR__MAY_GO_ON_ALONE, 2000)) {
-            hr__last_words(ours->host, ours->generation, number, "locks");
-            return 0;
-        }
+    if (!hr__may_leave(ours->host, ours->generation, raised, code, stack)) {
+        hr__last_words(ours->host, ours->generation, number, "locks");
+        return 0;
     }
     hr__roll_back(ours, call, number, loop ? "loop" : "call", context);
     return 1;
@@ -2000,26 +2066,32 @@ static void hr__give_stack(hr__guard *guard)
     if (sigaltstack(&guard->stack_before, &now) == 0 && now.ss_sp != guard->stack.ss_sp) sigaltstack(&now, NULL);
 }
 
+/* Lets the loader's SIGTRAP arrive, if one is under way. */
+static void hr__settle_traps(hr__guard *guard)
+{
+    static const struct timespec at_once = {0, 0};
+    sigset_t trap;
+    int turns = 0;
+    while (hr__load(guard->fired) != hr__load(guard->seen) && turns++ < 1000) sched_yield();
+    if (turns < 1000) return;
+    sigemptyset(&trap); /* the plugin blocks it */
+    sigaddset(&trap, SIGTRAP);
+    sigtimedwait(&trap, NULL, &at_once);
+    hr__store(guard->seen, hr__load(guard->fired));
+}
+
 /* Everything as it was before hr__guard_begin. */
 static void hr__guard_end(hr_host *host)
 {
     hr__guard *guard = host->guard;
-    static const struct timespec at_once = {0, 0};
-    sigset_t trap;
-    int turns = 0, any = 0, index;
+    int any = 0, index;
     if (!guard || !guard->armed) return;
     hr__store(guard->thread, (uintptr_t)0);
     hr__store(guard->current, (hr__call *)NULL);
     pthread_mutex_lock(&hr__faults_lock);
     hr__store(guard->armed, 0);
     pthread_mutex_unlock(&hr__faults_lock);
-    while (hr__load(guard->fired) != hr__load(guard->seen) && turns++ < 1000) sched_yield();
-    if (turns >= 1000) { /* the plugin blocks it */
-        sigemptyset(&trap);
-        sigaddset(&trap, SIGTRAP);
-        sigtimedwait(&trap, NULL, &at_once);
-        hr__store(guard->seen, hr__load(guard->fired));
-    }
+    hr__settle_traps(guard);
     for (index = 0; index < HR__FAULTS; index++) any |= sigismember(&guard->unblocked, hr__faults[index]) == 1;
     if (any && guard->mine == hr__self()) pthread_sigmask(SIG_BLOCK, &guard->unblocked, NULL);
     hr__give_faults();
@@ -2027,6 +2099,70 @@ static void hr__guard_end(hr_host *host)
     for (index = 0; (size_t)index < host->count; index++)
         ((void **)host->desc.functions)[index] = host->current->functions[index];
 }
+
+static void hr__guard_this_thread(hr__guard *guard)
+{
+    guard->mine = hr__self();
+    guard->task = (pid_t)syscall(SYS_gettid);
+    if (pthread_getcpuclockid(pthread_self(), &guard->clock) != 0) guard->clock = CLOCK_PROCESS_CPUTIME_ID;
+    hr__take_stack(guard);
+}
+
+/* The part of hr__try that is come back to. 0: the call has crashed. */
+__attribute__((noinline)) static int hr__try_call(hr__guard *guard, void (*call)(void *), void *argument)
+{
+    guard->trial.frame = (uintptr_t)__builtin_frame_address(0);
+    memcpy(guard->trial.words, __builtin_frame_address(0), sizeof guard->trial.words);
+    if (sigsetjmp(guard->trial.back, 1) != 0) return 0;
+    hr__store(guard->trial.thread, hr__self());
+    if (guard->host->has_loader) hr__raise(guard->host->nudge_fd); /* it watches for an endless loop */
+    call(argument);
+    return 1;
+}
+
+/* Makes a call into the plugin, which hr__try_call comes back from even when it crashes; that is then in `code`'s crash.
+   0: it has crashed. Without a guard a plain call. */
+static int hr__try(hr_host *host, hr__generation *code, const char *cause, const char *loop, void (*call)(void *),
+                   void *argument)
+{
+    hr__guard *guard = host->guard;
+    uint32_t mxcsr;
+    uint16_t x87;
+    sigset_t mask;
+    int armed, done;
+    if (!guard || !code->image.count || hr__load(guard->trial.thread)) {
+        call(argument);
+        return 1;
+    }
+    if (guard->armed && guard->mine != hr__self()) hr__guard_end(host);
+    armed = guard->armed;
+    hr__take_faults();
+    if (!armed) hr__guard_this_thread(guard);
+    guard->trial.code = code;
+    guard->trial.cause = cause;
+    guard->trial.loop = loop;
+    guard->trial.count++;
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    __asm__ volatile("fnstcw %0" : "=m"(x87));
+    pthread_sigmask(SIG_UNBLOCK, &guard->faults, &mask);
+    done = hr__try_call(guard, call, argument);
+    pthread_mutex_lock(&hr__faults_lock);
+    hr__store(guard->trial.thread, (uintptr_t)0);
+    pthread_mutex_unlock(&hr__faults_lock);
+    hr__settle_traps(guard);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    if (!done) {
+        __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+        __asm__ volatile("fninit");
+        __asm__ volatile("fldcw %0" : : "m"(x87));
+    }
+    hr__give_faults();
+    if (!armed) hr__give_stack(guard);
+    return done;
+}
+
+/* The record tells of this generation's crash. */
+static void hr__guard_tell(hr_host *host, const hr__generation *crashed) { hr__store(host->guard->told, crashed); }
 
 /* At the swap, before anything of it: keeps the state as it is now. */
 static void hr__guard_snapshot(hr_host *host)
@@ -2044,6 +2180,7 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
     const uintptr_t self = hr__self();
     void **table = (void **)host->desc.functions;
     size_t index;
+    if (guard) hr__store(guard->told, (const hr__generation *)NULL);
     if (!guard || !generation->guarded) {
         if (host->count) memcpy(table, generation->functions, host->count * sizeof(void *));
         return;
@@ -2059,7 +2196,6 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
     guard->generation = generation;
     guard->old = host->current;
     guard->rolled_back = 0;
-    hr__store(guard->told, (const hr__generation *)NULL);
     guard->calls = 0;
     guard->enough = host->desc.guarded_calls ? host->desc.guarded_calls : 100;
     guard->least_us = host->desc.guarded_calls ? 0 : 1e6;
@@ -2069,12 +2205,9 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
         table[index] = (unsigned char *)(void *)guard - (index + 1) * HR__STUB;
     }
     if (!guard->armed) {
-        guard->mine = self;
-        guard->task = (pid_t)syscall(SYS_gettid);
-        if (pthread_getcpuclockid(pthread_self(), &guard->clock) != 0) guard->clock = CLOCK_PROCESS_CPUTIME_ID;
+        hr__guard_this_thread(guard);
         sigemptyset(&guard->unblocked);
         guard->unmasked = 0;
-        hr__take_stack(guard);
         generation->guarded = 0; /* for hr__guard_end to give back */
         hr__store(guard->armed, 1);
     }
@@ -2202,22 +2335,27 @@ static int hr__guard_watch(hr_host *host)
     hr__guard *guard = host->guard;
     const int limit = host->desc.loop_ms ? host->desc.loop_ms : 10000;
     const int tick = limit < 40 ? 10 : limit > 4000 ? 1000 : limit / 4;
+    const int trying = guard && hr__load(guard->trial.thread) != 0;
     struct timespec now;
-    hr__call *call;
+    const void *call;
+    uint64_t calls;
     double spent;
-    if (!guard || limit < 0 || !hr__load(guard->armed) || !guard->old) return -1;
-    call = hr__load(guard->current);
+    if (!guard || limit < 0 || (!trying && (!hr__load(guard->armed) || !guard->old))) return -1;
+    call = trying ? (const void *)&guard->trial : (const void *)hr__load(guard->current);
+    calls = trying ? guard->trial.count : guard->calls;
     if (!call || clock_gettime(guard->clock, &now) != 0) return limit;
     spent = (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
-    if (call != guard->watched || guard->calls != guard->watched_calls) {
+    if (call != guard->watched || calls != guard->watched_calls) {
         guard->watched = call;
-        guard->watched_calls = guard->calls;
+        guard->watched_calls = calls;
         guard->watched_us = spent;
         guard->tries = 0;
     }
     if (spent - guard->watched_us < limit * 1e3 || guard->tries > 1000 || hr__is_traced()) return tick;
     pthread_mutex_lock(&hr__faults_lock);
-    if (guard->armed && hr__load(guard->current) == call && hr__load(guard->fired) == hr__load(guard->seen)) {
+    if ((trying ? hr__load(guard->trial.thread) && guard->trial.count == calls
+                : guard->armed && (const void *)hr__load(guard->current) == call) &&
+        hr__load(guard->fired) == hr__load(guard->seen)) {
         guard->tries++;
         hr__store(guard->fired, guard->fired + 1);
         if (syscall(SYS_tgkill, (long)guard->process, (long)guard->task, (long)SIGTRAP) != 0)
@@ -2324,6 +2462,7 @@ static void hr__guard_forked(hr_host *host)
 {
     int index;
     if (host->guard) hr__store(host->guard->thread, (uintptr_t)0);
+    if (host->guard) hr__store(host->guard->trial.thread, (uintptr_t)0);
     for (index = 0; hr__faults_users && index < HR__FAULTS; index++)
         sigaction(hr__faults[index], &hr__faults_before[index], NULL);
     hr__faults_users = 0;
@@ -2352,6 +2491,14 @@ static const char *hr__guard_make(hr_host *host)
     return "this machine is not x86-64";
 }
 static void hr__guard_snapshot(hr_host *host) { (void)host; }
+static int hr__try(hr_host *host, hr__generation *code, const char *cause, const char *loop, void (*call)(void *),
+                   void *argument)
+{
+    (void)host, (void)code, (void)cause, (void)loop;
+    call(argument);
+    return 1;
+}
+static void hr__guard_tell(hr_host *host, const hr__generation *crashed) { (void)host, (void)crashed; }
 static void hr__guard_begin(hr_host *host, hr__generation *generation)
 {
     if (host->count) memcpy(host->desc.functions, generation->functions, host->count * sizeof(void *));
@@ -2544,6 +2691,7 @@ static int hr__check_plan(const hr_host *host, const hr__generation *generation,
         return 0;
     for (index = 0; index < head->operations; index++) {
         const hr__operation *each = &plan->operations[index];
+        if (each->kind == HR__CALL_OWN) plan->calls = 1;
         if (each->kind == HR__CALL_OWN &&
             (each->pairs != 1 || (uint64_t)each->table >= head->pairs ||
              !(hr__segment(&generation->image,
@@ -2623,6 +2771,8 @@ static int hr__find_plan(hr_host *host, hr__generation *generation, hr__generati
 static int hr__prepare_state(hr__generation *generation, char *reason)
 {
     const size_t size = generation->state_size;
+    if (generation->from && generation->from->before && generation->from->state_size)
+        generation->kept = (unsigned char *)malloc(generation->from->state_size);
     if (!generation->plan.bytes) return 1;
     if (generation->plan.head->new_state && generation->plan.head->new_state != size) {
         hr__say(reason, "the plan is for a state of %llu bytes, the plugin has %llu: run scons reload",
@@ -3020,6 +3170,38 @@ static int hr__carry(hr_host *host, hr__generation *old, hr__generation *generat
     return 1;
 }
 
+typedef struct hr__carrying {
+    hr_host *host;
+    hr__generation *old, *generation;
+    char *reason;
+    int good;
+} hr__carrying;
+
+static void hr__carry_it(void *argument)
+{
+    hr__carrying *it = (hr__carrying *)argument;
+    it->good = hr__carry(it->host, it->old, it->generation, it->reason);
+}
+
+/* hr__carry; -1: a function of HR_MIGRATE has crashed, reason said. */
+static int hr__try_carry(hr_host *host, hr__generation *old, hr__generation *generation, char *reason)
+{
+    hr__carrying it;
+    it.host = host;
+    it.old = old;
+    it.generation = generation;
+    it.reason = reason;
+    it.good = 0;
+    if (!generation->plan.calls) {
+        hr__carry_it(&it);
+    } else if (!hr__try(host, generation, "call", "loop", hr__carry_it, &it)) {
+        reason[0] = '\0';
+        hr__say(reason, "generation %u crashed: %s", generation->number, hr__crash_what(&generation->crash));
+        return -1;
+    }
+    return it.good;
+}
+
 /* What hr__carry made becomes the state. */
 static void hr__settle_state(hr_host *host, hr__generation *generation)
 {
@@ -3044,6 +3226,7 @@ static void hr__forget(hr__generation *generation)
     if (!generation) return;
     free(generation->plan.bytes);
     free(generation->plan.state);
+    free(generation->kept);
     free(generation->refusal);
     free(generation);
 }
@@ -3266,7 +3449,7 @@ static void hr__take_over(hr_host *host, hr__generation *generation)
     }
     if (!before) {
         hr__begin_anew(host, generation, "there is no memory for it");
-    } else if (hr__carry(host, host->left_by, generation, reason)) {
+    } else if (hr__try_carry(host, host->left_by, generation, reason) > 0) {
         snprintf(host->inherited, sizeof host->inherited, "yes");
     } else {
         while (index-- > 0) {
@@ -3702,7 +3885,9 @@ static void hr__look(hr_host *host)
             hr__say(reason, "%s/%s is not published yet: run scons, or scons watch", host->parent, host->base);
     }
     if (found > 0) {
-        if (!hr__has(host, pointer.file) && !hr__is_marked(host, &pointer, reason))
+        if (strcmp(pointer.file, host->given_up) == 0)
+            hr__say(reason, "%s", host->given_up_why);
+        else if (!hr__has(host, pointer.file) && !hr__is_marked(host, &pointer, reason))
             generation = hr__open_generation(host, &pointer, reason);
         host->tried = pointer.number;
     }
@@ -3732,6 +3917,7 @@ static void hr__settle_crashes(hr_host *host)
         hr__tell_crash(host, crashed);
         hr__write_record(host, 0);
         hr__mark(host, crashed);
+        hr__guard_drop(crashed);
         crashed->next = host->marked;
         host->marked = crashed;
         if (host->desc.verbose) dprintf(STDERR_FILENO, "hotreload: %s\n", host->reason);
@@ -3746,6 +3932,10 @@ static void hr__take_back(hr_host *host, hr__generation *rejected)
     char reason[HR__REASON_SIZE] = "";
     int again = !rejected->refusal;
     if (!again) hr__say(reason, "%s", rejected->refusal);
+    if (rejected->given_up) {
+        memcpy(host->given_up, hr__file_of(rejected), strlen(hr__file_of(rejected)) + 1);
+        memcpy(host->given_up_why, reason, sizeof reason);
+    }
     hr__unload(host, rejected);
     if (hr__load(host->pending)) return; /* a newer one is there already */
     memcpy(host->loaded, file, strlen(file) + 1); /* the next signal tries again */
@@ -3875,6 +4065,19 @@ static void hr__reject(hr_host *host, hr__generation *generation, const char *re
     hr__raise(host->nudge_fd);
 }
 
+/* Gives a generation to the loader that has crashed before it ran: nobody loads it again. */
+static void hr__condemn(hr_host *host, hr__generation *generation)
+{
+    pthread_mutex_lock(&hr__slots_lock);
+    host->runs = host->current->number;
+    pthread_mutex_unlock(&hr__slots_lock);
+    hr__guard_tell(host, generation);
+    hr__store(host->taken, 0);
+    hr__tell_crash(host, generation);
+    hr__push(&host->crashed, generation);
+    hr__raise(host->nudge_fd);
+}
+
 /* --- the plugin's hooks (safe point) ------------------------------------------------------------------------------ */
 
 /* Calls PLUGIN_after_reload of what runs now. `from`: of the generation before. New code may run in here: hr__guard_hook
@@ -3899,14 +4102,47 @@ static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned fr
     after(host->state, &what);
 }
 
-/* Asks PLUGIN_before_reload of what runs, the old code. 0: not now, excuse said. */
-static int hr__call_before(hr_host *host, char *excuse)
+typedef struct hr__asking {
+    hr_before_reload_fn *before;
+    void *state;
+    int answer;
+    char reason[HR__REASON_SIZE - 32];
+} hr__asking;
+
+static void hr__ask_before(void *argument)
 {
-    char reason[HR__REASON_SIZE - 32] = "";
-    if (!host->current || !host->current->before) return 1;
-    if (host->current->before(host->state, reason, sizeof reason) == 0) return 1;
-    reason[sizeof reason - 1] = '\0';
-    hr__say(excuse, "not now: %s", reason[0] ? reason : "the plugin gives no reason");
+    hr__asking *it = (hr__asking *)argument;
+    it->answer = it->before(it->state, it->reason, sizeof it->reason);
+}
+
+/* Asks PLUGIN_before_reload of what runs, the old code. 0: not now, excuse said; -1: it has crashed, which is said; the state
+   is as before, by way of `kept`, and that hook is not called again. */
+static int hr__call_before(hr_host *host, unsigned char *kept, char *excuse)
+{
+    hr__generation *code = host->current;
+    hr__asking it;
+    if (!code || !code->before) return 1;
+    it.before = code->before;
+    it.state = host->state;
+    it.answer = 0;
+    it.reason[0] = '\0';
+    if (!kept && code->state_size) { /* there was no memory */
+        hr__ask_before(&it);
+    } else {
+        if (code->state_size) memcpy(kept, host->state, code->state_size);
+        if (!hr__try(host, code, "before", "before-loop", hr__ask_before, &it)) {
+            if (code->state_size) memcpy(host->state, kept, code->state_size);
+            code->before = NULL;
+            hr__guard_tell(host, code);
+            hr__say(excuse, "%s_before_reload of generation %u crashed: %s; generation %u goes on, with the state as it was: "
+                            "save again, the next generation is taken without asking it",
+                    host->desc.name, code->number, hr__crash_what(&code->crash), code->number);
+            return -1;
+        }
+    }
+    if (it.answer == 0) return 1;
+    it.reason[sizeof it.reason - 1] = '\0';
+    hr__say(excuse, "not now: %s", it.reason[0] ? it.reason : "the plugin gives no reason");
     return 0;
 }
 
@@ -3941,25 +4177,33 @@ static void hr__put_off(hr_host *host, hr__generation *generation, const char *e
     hr__excuse(host, excuse);
 }
 
-/* Whether the plugins of all that is `taken` let go: all or none. Those that had said yes before one said no are told that
-   they go on. */
+/* Whether the plugins of all that is `taken` let go: all or none. Those that had said yes before one said no, or crashed, are
+   told that they go on. */
 static int hr__may_change_over(const hr__taken *taken, unsigned count)
 {
     char excuse[HR__REASON_SIZE] = "";
     unsigned index, asked;
+    int said = 1;
     for (index = 0; index < count; index++)
         if (taken[index].host->current && taken[index].generation->from != taken[index].host->current)
             return 1; /* it goes back to its loader without a word */
-    for (asked = 0; asked < count && hr__call_before(taken[asked].host, excuse); asked++) {
+    for (asked = 0; asked < count; asked++) {
+        said = hr__call_before(taken[asked].host, taken[asked].generation->kept, excuse);
+        if (said <= 0) break;
     }
     if (asked == count) return 1;
     for (index = 0; index < count; index++) {
         hr_host *host = taken[index].host;
         char why[HR__REASON_SIZE] = "";
-        if (index != asked) hr__say(why, "%s, which was built together with it, waits: ", taken[asked].host->base);
+        if (index != asked)
+            hr__say(why, "%s, which was built together with it, %s: ", taken[asked].host->base, said ? "is refused" : "waits");
         hr__say(why, "%s", excuse);
         if (index < asked) hr__call_after(host, host->current->after, host->current->number, why);
-        hr__put_off(host, taken[index].generation, why);
+        taken[index].generation->given_up = said && index == asked;
+        if (said)
+            hr__reject(host, taken[index].generation, why);
+        else
+            hr__put_off(host, taken[index].generation, why);
     }
     return 0;
 }
@@ -3970,20 +4214,24 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
 {
     char reason[HR__REASON_SIZE] = "";
     unsigned index, bad = count;
-    int stale = 0;
+    int stale = 0, carried = 1;
     for (index = 0; index < count && bad == count; index++) {
         hr_host *host = taken[index].host;
         hr__generation *generation = taken[index].generation;
         stale = host->current && generation->from != host->current;
-        if (stale || (host->current && generation->plan.bytes && !hr__carry(host, host->current, generation, reason)))
-            bad = index;
+        if (host->current && !stale && generation->plan.bytes)
+            carried = hr__try_carry(host, host->current, generation, reason);
+        if (stale || carried <= 0) bad = index;
         if (!host->current && generation->plan.bytes) hr__take_over(host, generation);
     }
     for (index = 0; index < count && bad < count; index++) {
         char why[HR__REASON_SIZE] = "";
         if (index != bad) hr__say(why, "%s, which was built together with it, is refused: ", taken[bad].host->base);
         hr__say(why, "%s", reason);
-        hr__reject(taken[index].host, taken[index].generation, stale ? NULL : why);
+        if (carried < 0 && index == bad)
+            hr__condemn(taken[index].host, taken[index].generation);
+        else
+            hr__reject(taken[index].host, taken[index].generation, stale ? NULL : why);
         if (!stale && taken[index].host->current) /* it had been asked, and goes on */
             hr__call_after(taken[index].host, taken[index].host->current->after, taken[index].host->current->number, why);
     }
@@ -4026,8 +4274,13 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
 static int hr__leave(hr_host *host)
 {
     char excuse[HR__REASON_SIZE] = "";
+    unsigned char *kept;
+    int said;
     if (!hr__load(host->asked) || !host->current) return 0;
-    if (!hr__call_before(host, excuse)) {
+    kept = host->current->before ? (unsigned char *)malloc(host->current->state_size + 1) : NULL;
+    said = hr__call_before(host, kept, excuse);
+    free(kept);
+    if (said == 0) {
         hr__excuse(host, excuse);
         return 0;
     }

@@ -13,9 +13,11 @@ import pytest
 
 import ticker
 from harness import ROOT, Project, need, until
-from hotreload_engine import elf, hosts
+from hotreload_engine import elf, hosts, lines
+from hotreload_engine.deliver import what
+from hotreload_engine.model import Crash
 from hotreload_engine.plan import encode
-from migration_kit import HERE, Workshop, carried, plan_of, source
+from migration_kit import HERE, Carried, Workshop, carried, plan_of, source
 
 _places = itertools.count()
 
@@ -239,6 +241,142 @@ def test_a_crash_in_a_hook_is_rolled_back(workshop: Workshop) -> None:
         host.publish_from_running(workshop.library(logged(3)))
         until(lambda: host.ask("look").startswith("3 "), "the next library")
         assert "after3(1 3" in host.ask("show")
+
+
+CRASHES = {
+    "SIGSEGV": "*(volatile int *)8 = 1;",
+    "SIGFPE": "{ volatile int zero = 0; zero = 10 / zero; }",
+    "SIGABRT": "abort();",
+    "an endless loop": "{ volatile int on = 1; while (on) on = 1; }",
+}
+GUARDED = ("-DLOOP_MS=100", "-DGUARDED_CALLS=1")
+PLAIN = "typedef struct state { int level; char name[20]; %s } state; static int hr_asked; "
+SHOW_PLAIN = '"%d %s %d", s->level, s->name, hr_asked'
+SPOILS = "memset(raw, 0xEE, sizeof(state)); hr_asked++;"
+
+
+def crashes(workshop: Workshop) -> list[tuple[str, tuple[str, ...]]]:
+    """(kind, the host's flags): in C++ one stands for all; among several threads the one that asks for locks."""
+    if workshop.plusplus:
+        return [("SIGSEGV", ())]
+    return [*((kind, ()) for kind in CRASHES), ("SIGABRT", ("-DTHREADS",))]
+
+
+def before_that(crash: str) -> str:
+    return f"int plug_before_reload(void *raw, char *reason, size_t size) {{ {SPOILS} {crash} return 0; }}"
+
+
+def place_of(host: Carried, crash: Crash) -> str:
+    """The innermost function of the plugin. Behind other code it is where that returns to."""
+    addresses = [frame - (crash.frames[0] is None) for frame in crash.frames if frame is not None]
+    return lines.resolve(host.slot.read_generation(crash.file), addresses)[0].function
+
+
+def signals(host: Carried) -> list[str]:
+    text = Path(f"/proc/{host.process.pid}/status").read_text()
+    return [line for line in text.splitlines() if line.startswith(("SigCgt", "SigBlk"))]
+
+
+def settled(host: Carried) -> None:
+    """The guard of the first generation is over."""
+    host.ask("set")
+    host.ask("show")
+    host.ask("look")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_a_crash_in_before_reload(workshop: Workshop) -> None:
+    """The old code goes on with the state as it was, with the place; this library is not tried again, the next one is
+    taken without the hook that crashed."""
+    for kind, threads in crashes(workshop):
+        set_ = 's->level = 5; strcpy(s->name, "Ada");'
+        text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN, more=before_that(CRASHES[kind]))
+        with carried(place(workshop), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+            settled(host)
+            before = host.ask("bytes"), signals(host)
+            _, said = host.reload(workshop.library(source(PLAIN % "int more;", show=SHOW_PLAIN)))
+            expected = f"refused 1 plug_before_reload of generation 1 crashed: {kind}; generation 1 goes on, with the state as it was"
+            assert said.startswith(expected), said
+            assert host.ask("bytes") == before[0] and host.ask("show") == "5 Ada 1"
+            until(lambda: signals(host) == before[1], "the signals as they were")  # noqa: B023
+            crash = hosts.census(host.slot).hosts[0].crash
+            assert crash and crash.in_old_code and crash.generation == 1 and crash.fate == "rolled-back"
+            assert place_of(host, crash) == "plug_before_reload" and what(crash) == kind
+            assert host.slot.crashes() == []
+            host.signal()
+            assert host.ask("poll").startswith(expected) and host.ask("show") == "5 Ada 1"
+            host.publish_from_running(workshop.library(source(PLAIN % "long more;", show=SHOW_PLAIN)))
+            until(lambda: host.ask("look").startswith("3 "), "the next library")
+            assert host.ask("show") == "5 Ada 1"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
+    """Nothing has changed, its place is known, and the library is not loaded again; the next one is."""
+    for kind, threads in crashes(workshop):
+        set_ = 's->level = 5; strcpy(s->name, "Ada");'
+        own = "HR_MIGRATE(state, level, plug_own)\nvoid plug_own(void *now, const void *was, const void *object) { %s }"
+        text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN)
+        with carried(place(workshop), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+            settled(host)
+            before = host.ask("bytes"), signals(host)
+            bad = PLAIN % "int more;" + own % f"*(int *)now = 9; hr_asked++; {CRASHES[kind]}"
+            _, said = host.reload(workshop.library(source(bad, show=SHOW_PLAIN)))
+            assert said.startswith(f"refused 1 generation 2 crashed: {kind}; generation 1 goes on, with the state as it was")
+            assert host.ask("bytes") == before[0] and host.ask("show") == "5 Ada 0"
+            until(lambda: signals(host) == before[1], "the signals as they were")  # noqa: B023
+            crash = until(lambda: host.slot.crashes(), "the mark")[0]
+            assert crash.generation == 2 and crash.fate == "rolled-back" and what(crash) == kind
+            assert place_of(host, crash) == "plug_own"
+            host.signal()
+            assert host.ask("poll").startswith(f"refused 1 generation 2 crashed: {kind}")
+            good = PLAIN % "long more;" + own % "*(int *)now = *(const int *)was * 2;"
+            host.publish_from_running(workshop.library(source(good, show=SHOW_PLAIN)))
+            until(lambda: host.ask("look").startswith("3 "), "the next library")
+            assert host.ask("show") == "10 Ada 0"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_a_crash_in_before_reload_while_its_code_is_guarded(workshop: Workshop) -> None:
+    """The guard of the generation's first calls stays what it was: a crash in one of them goes back to the one before."""
+    first = workshop.library(source(PLAIN % "", set_="s->level++;", show=SHOW_PLAIN))
+    types = PLAIN % "int more;"
+    second = source(types, set_=CRASHES["SIGSEGV"], show=SHOW_PLAIN, more=before_that(CRASHES["SIGSEGV"]))
+    with carried(place(workshop), workshop.host(), first) as host:
+        host.ask("set")
+        assert host.reload(workshop.library(second))[1].startswith("changed 2")
+        _, said = host.reload(workshop.library(source(PLAIN % "long more;", show=SHOW_PLAIN)))
+        assert said.startswith("refused 2 plug_before_reload of generation 2 crashed: SIGSEGV"), said
+        assert host.ask("show") == "1  1"
+        host.ask("set")
+        assert host.ask("show") == "2  0", "made again by the generation before, with the state as at the reload"
+        until(lambda: host.ask("look").startswith("1 generation 2 crashed: SIGSEGV"), "the word of it")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+def test_the_watch_tells_of_a_crash_in_before_reload(made: Project) -> None:
+    """With file and line; the next save is taken."""
+    ticker.lay(made, "gcc")
+    made.edit("src/plug.c", "void plug_tick", """int plug_before_reload(void *state, char *reason, size_t size)
+{
+    (void)state, (void)reason, (void)size;
+    return *(volatile int *)8; /* here */
+}
+void plug_tick""")  # fmt: skip
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    ticker.runs(host, 1)
+    here = 1 + made.path("src/plug.c").read_text().split("/* here */")[0].count("\n")
+    ticker.set_number(made, 2)
+    event = watch.wait("reload", lambda e: not e["ok"])
+    assert event["running"] == 1 and "plug_before_reload of generation 1 crashed: SIGSEGV" in event["reason"]
+    event = watch.wait("crash")
+    assert event["where"] == f"src/plug.c:{here}, plug_before_reload()" and event["old_code"], event
+    assert f"crashed plug #1 in pid {host.pid}: SIGSEGV in src/plug.c:{here}, plug_before_reload(); it goes on with #1, " \
+        "with the state as it was\n" in watch.output  # fmt: skip
+    ticker.set_number(made, 3)
+    watch.reloaded(host=host.pid)
+    ticker.runs(host, 3)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")

@@ -301,6 +301,7 @@ class Delivery:
             fate=crash.fate,
             cause=crash.cause,
             reason=_CAUSES.get(crash.cause, ""),
+            old_code=crash.in_old_code,
             where=where,
             frames=[
                 {"function": frame.function, "file": frame.file, "line": frame.line, "offset": frame.offset}
@@ -317,7 +318,7 @@ class Delivery:
         addresses = []
         for index, address in enumerate(crash.frames):
             if address is not None:
-                behind = index > 0 or (crash.signal == signal.SIGTRAP and crash.cause == "call")
+                behind = index > 0 or (crash.signal == signal.SIGTRAP and not crash.cause.endswith("loop"))
                 addresses.append(address - 1 if behind else address)  # it is the instruction after
         try:
             data = self.slot.read_generation(crash.file)
@@ -523,6 +524,11 @@ class Delivery:
             host_ms=host_ms,
             **_timings(cause),
         )
+        if not ack.ok and ack.host.crash and ack.host.crash.in_old_code:
+            key = ack.host.crash.pid, ack.host.crash.file
+            if key not in self._reported:
+                self._reported.add(key)
+                self._report_crash(ack.host.crash)
         if not ack.ok and not ack.pending:
             self.slot.set_trouble(f"pid {ack.host.pid} refused generation {generation.number}: {ack.reason}")
 
@@ -593,7 +599,7 @@ _CAUSES = {
 
 def what(crash: Crash) -> str:
     """Of a crash, in a word or three."""
-    return "an endless loop" if crash.cause == "loop" else _signal(crash.signal)
+    return "an endless loop" if crash.cause.endswith("loop") else _signal(crash.signal)
 
 
 def _signal(number: int) -> str:

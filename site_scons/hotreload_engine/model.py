@@ -259,8 +259,8 @@ class Crash:
     signal: int
     fate: Literal["rolled-back", "ended"]
     cause: str
-    """A word of the runtime's: call, loop; or why it could not be rolled back: first, thread, constructor, stack, host,
-    locks."""
+    """A word of the runtime's: call, loop; before, before-loop: in the hook of the code that was to go; or why it could
+    not be rolled back: first, thread, constructor, stack, host, locks."""
     address: int
     """That was touched; 0 when none was."""
     frames: tuple[int | None, ...]
@@ -270,6 +270,11 @@ class Crash:
     """The place in words, once the builder has looked."""
     mark: str = ""
     """Path of the file that keeps hosts from loading the generation again; "" when there is none."""
+
+    @property
+    def in_old_code(self) -> bool:
+        """In plug_before_reload: the generation goes on, and it is the next one that was not taken."""
+        return self.cause.startswith("before")
 
 
 DELETED = " (deleted)"

@@ -194,8 +194,11 @@ def _crash(fields: _Fields, style: Style) -> list[str]:
     if fields["fate"] == "ended":
         return [f"{out}; it has ended" + (f": {fields['reason']}" if fields["reason"] else "")]
     now = next((host["generation"] for host in fields["running"] if host["pid"] == fields["host"]), None)
-    goes_on = f"; it goes on with #{now}, with the state as it was at the reload" if now else ""
+    old = fields.get("old_code")
+    goes_on = f"; it goes on with #{now}, with the state as it was{'' if old else ' at the reload'}" if now else ""
     remedy = "  change the code" + (f"; or delete {fields['mark']} to try it again" if fields["mark"] else "")
+    if old:
+        remedy = "  save again: the next generation is taken without asking it"
     return [out + goes_on, remedy]
 
 

@@ -3,11 +3,27 @@
 #include "hotreload.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "plug.h"
 
 HR_TABLE(plug, PLUG_FUNCTIONS)
+
+#ifdef THREADS
+/* What hangs when a lock was left behind. */
+static void *work(void *argument)
+{
+    for (;;) {
+        void *block = malloc(100000);
+        FILE *null = fopen("/dev/null", "w");
+        if (null) fclose(null);
+        free(block);
+        usleep(1000);
+    }
+    return argument;
+}
+#endif
 
 int main(int count, char **arguments)
 {
@@ -16,6 +32,14 @@ int main(int count, char **arguments)
     hr_desc desc = HR_DESC(plug, count > 1 ? arguments[1] : NULL);
     hr_result now;
     int tries;
+    size_t index;
+#ifdef THREADS
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, work, NULL) != 0) return 1;
+#endif
+#ifdef LOOP_MS
+    desc.loop_ms = LOOP_MS;
+#endif
 #ifdef GUARDED_CALLS
     desc.guarded_calls = GUARDED_CALLS;
 #endif
@@ -27,6 +51,9 @@ int main(int count, char **arguments)
             text[0] = '\0';
             plug.plug_show(now.state, text, sizeof text);
             printf("%s\n", text);
+        } else if (strcmp(line, "bytes\n") == 0) {
+            for (index = 0; index < now.state_size; index++) printf("%02x", ((unsigned char *)now.state)[index]);
+            printf("\n");
         } else if (strcmp(line, "look\n") == 0) { /* once */
             now = hr_poll(host);
             printf("%u %s\n", now.generation, now.text);
