@@ -680,6 +680,8 @@ class _Maker:
         names = {(symbol.file, symbol.name): symbol for symbol in new.mapped.symbols}
         loose = {symbol.name: symbol for symbol in new.mapped.symbols}
         for symbol in old.mapped.symbols:
+            if symbol.name.startswith((".", "___asan_")):
+                continue  # the compiler's own: clang counts its texts, so that a name means another one by now
             match = names.get((symbol.file, symbol.name)) or loose.get(symbol.name)
             if match is not None and match.is_function != symbol.is_function:
                 match = None
