@@ -339,10 +339,13 @@ main = env.HotProgram("build/main", ["src/main.c"], plugins=[plug])
 """
 
 
-def lay(project: Project, compiler: str) -> Watch:
-    project.write("SConstruct", SCONSTRUCT.format(cc=compiler))
-    for name, text in (("plug.h", PLUG_H), ("plug.c", PLUG_C), ("main.c", MAIN_C)):
-        project.write(f"src/{name}", text)
+def lay(project: Project, compiler: str, *edits: tuple[str, str]) -> Watch:
+    """The project with its host running; ``edits``: of all its files."""
+    texts = {"SConstruct": SCONSTRUCT.format(cc=compiler), "src/plug.h": PLUG_H, "src/plug.c": PLUG_C, "src/main.c": MAIN_C}
+    for name, text in texts.items():
+        for old, new in edits:
+            text = text.replace(old, new)
+        project.write(name, text)
     watch = project.watch("--hot-run", ready=False)
     watch.meets()
     return watch
@@ -356,8 +359,8 @@ def run_directory(project: Project) -> list[str]:
     return [name for name in os.listdir(project.path("build/.hotreload")) if re.search(r"\.(state|save)\.", name)]
 
 
-def steps(watch: Watch) -> list[int]:
-    return [int(line.split()[1]) for line in watch.output.splitlines() if re.fullmatch(r"step \d+", line)]
+def steps(watch: Watch, word: str = "step") -> list[int]:
+    return [int(line.split()[1]) for line in watch.output.splitlines() if re.fullmatch(rf"{word} \d+", line)]
 
 
 def more_factors(project: Project, count: int) -> None:
@@ -414,6 +417,59 @@ def test_a_restart_with_a_state_that_cannot_go_along(made: Project) -> None:
     assert str(event["state"]).endswith(f"its state began anew: {why}"), event
     assert event["carried"] == [{"plugin": "plug", "state": "", "reason": why}]
     until(lambda: 1 in steps(watch)[count:], "a new count")
+    assert run_directory(made) == []
+
+
+VIEW_H = """#include "hotreload.h"
+typedef struct view_state { unsigned frames; void *screen; } view_state;
+#define VIEW_FUNCTIONS(X) X(view_show, unsigned, (view_state *state, int allocate))
+HR_FUNCTIONS(view, VIEW_FUNCTIONS)
+"""
+VIEW_C = """#include "view.h"
+#include <stdlib.h>
+HR_STATE(view, view_state)
+unsigned view_show(view_state *state, int allocate)
+{
+    if (allocate && !state->screen) state->screen = malloc(8);
+    return ++state->frames;
+}
+"""
+TWO = """view = env.HotLibrary("build/view", ["src/view.c"])
+main = env.HotProgram("build/main", ["src/main.c"], plugins=[plug, view])
+"""
+
+
+@pytest.mark.parametrize("allocates", [0, 1])
+def test_a_restart_with_two_plugins(made: Project, allocates: int) -> None:
+    """Both leave their state at one safe point, the one that did not change too; each goes on or begins anew for itself."""
+    made.write("src/view.h", VIEW_H)
+    made.write("src/view.c", VIEW_C)
+    watch = lay(
+        made,
+        "gcc",
+        (SCONSTRUCT.splitlines()[-1] + "\n", TWO),
+        ('#include "plug.h"\nHR_TABLE(plug, PLUG_FUNCTIONS)', '#include "plug.h"\n#include "view.h"\n'
+         "HR_TABLE(plug, PLUG_FUNCTIONS)\nHR_TABLE(view, VIEW_FUNCTIONS)"),
+        ("    for (;;) {", '    hr_host *other;\n    hr_desc second = HR_DESC(view, "$ORIGIN/libview.so");\n'
+         "    hr_result seen = hr_open(&other, &second);\n    for (;;) {\n"
+         f'        printf("frame %u\\n", view.view_show((view_state *)seen.state, {allocates}));'),
+        ("now = hr_poll(host);\n    }", "now = hr_poll(host);\n        seen = hr_poll(other);\n    }"),
+    )  # fmt: skip
+    until(lambda: len(steps(watch, "frame")) > 5, "frames")
+    more_factors(made, 1)
+    event = restarted(watch)
+    why = "state.screen points to memory of the process that has ended"
+    count = len(steps(watch))
+    until(lambda: len(steps(watch, "frame")) > count + 5, "frames of the second process")
+    assert steps(watch) == list(range(1, len(steps(watch)) + 1))
+    frames = steps(watch, "frame")
+    if allocates:
+        assert str(event["state"]).endswith(f"of plug; the state of plug was carried over; that of view began anew: {why}")
+        assert frames != list(range(1, len(frames) + 1))
+    else:
+        assert str(event["state"]).endswith("of plug; its state was carried over")
+        assert frames == list(range(1, len(frames) + 1))
+        assert "  view: state: 2 kept\n" in watch.output
     assert run_directory(made) == []
 
 
