@@ -45,6 +45,8 @@
      hr_fd      descriptor that is readable while there is something to do at the safe point, for poll/epoll/select
      hr_status  what the last hr_poll found: what runs, and why not something newer
      hr_close   ends the registration and the loader thread
+     hr_new     memory that goes over when its type changes, for the plugin's code (MEMORY)
+     hr_free    gives it back
 
    CONFIGURATION (define before including, same value in every file)
      HOTRELOAD_IMPLEMENTATION   in exactly one C or C++ file of the host
@@ -55,8 +57,8 @@
    THREADS
      One thread at a time uses an hr_host: hr_poll, hr_wait, hr_status and hr_close. While it is in hr_poll no other
      thread may be in plugin code or read the table. A loader thread per hr_host does all slow work (checks, dlopen,
-     reading pages in, dlclose), so a plugin's constructors and destructors run there; they may not call hr_ functions.
-     It blocks every signal but the reload signal.
+     reading pages in, dlclose), so a plugin's constructors and destructors run there; they may not call hr_ functions
+     (hr_new and hr_free they may). It blocks every signal but the reload signal.
 
    SEVERAL PLUGINS
      One hr_open, one table, one state for each. What one change rebuilt is published together and taken together: a
@@ -128,7 +130,7 @@
            the first generation (`from` 0; with HR_RELEASE in hr_open), and with `from` and `to` equal in the old code
            when there was no reload after all though its plug_before_reload had returned 0, and in the old code after a
            crash in the new (`from` is the one that crashed). A crash in it is one in new code (CRASHES).
-     They may not call hr_ functions of this host. hr_close calls none: stop threads that use the state before it.
+     They may not call hr_ functions of this host but hr_new and hr_free. hr_close calls none: stop threads that use the state before it.
      Several plugins that change over together are all asked first; one that says not now holds the others.
      What no plan can know (another unit, another meaning, a handle) is migrated by a function of the plugin:
        HR_MIGRATE(plug_state, angle, plug_to_radians)
@@ -191,11 +193,34 @@
          HR_FRESH static int frames;              begins anew with every generation
      Pointers: within the state, to functions, globals and statics of the plugin they are put right. What a pointer to a
      string literal points to stays mapped. What is refused, with the path (state.world->chunks): a pointer to memory of
-     your own whose type has changed its layout, to something that the new code does not have, a changed member of a
+     your own whose type has changed its layout (but for that of hr_new), to something that the new code does not have, a changed member of a
      union, and C++ objects with virtual functions, destructors or references; such statics begin anew, and are named.
      Without debug information a state of the same size goes over as it is, and statics begin anew.
      Pass the state on to the plugin; a host that reads its fields has the layout that it was compiled with.
      Pointers to the plugin's statics that are kept elsewhere (in malloc'ed memory, in the host) are not put right.
+
+   MEMORY
+     Memory from malloc stays as it is, so a change of its types is refused while the state, a static or a block points
+     to it. Memory for which the type is known goes over too, and the pointers with it:
+         struct chunk *chunk = hr_new(struct chunk, 100);    zeroed, for 100 of them; NULL: memory is out
+         hr_free(chunk);                                     NULL does nothing; other memory goes to free()
+     hr_new(type, n) takes a type that `type *` points to: struct, typedef, class, or a pointer. In C++ no constructor
+     and no destructor is called. Every thread may call both. With HR_RELEASE, in a test without a host, in a
+     constructor of the library, and in a plugin without HR_STATE they are calloc and free.
+     At a change-over each block of a changed type becomes what the new code has for it, element by element, by the rules of
+     the state (new fields are zero; HR_RENAMED, HR_MIGRATE and HR_MIGRATE_TYPE hold), whether anything points to it or
+     not. A block has a quarter more room than it needs (none in programs with a sanitizer), so a field more usually
+     leaves it where it is. Else it moves, and every pointer to it, to an element, to a field in it, or to its end
+     follows: those in the state, in globals and statics of the plugin, and in blocks of that plugin. Pointers elsewhere
+     do not (in the host's variables, in memory from malloc, on stacks, in another plugin). What is refused, with the path:
+     a pointer that may not be left as it is to a block that has another type (one carved out of hr_new(char, n), say),
+     to a field that is gone; and blocks of a type name that source files define differently.
+     While hr_poll changes over no thread may be in plugin code (THREADS), nor use a block; threads of the host that call
+     hr_new or hr_free meanwhile wait for it.
+     After a crash blocks that went over are as they were at the change-over, at their old address, and what the new code
+     had freed is there again (it is freed only when no crash can come any more). Blocks of unchanged types are not put back.
+     Blocks belong to the plugin whose code makes them. Those that the host's own code makes are the plugin's where there is one,
+     and are left alone where there are several. hr_close frees those of its plugin.
 
    RESTART
      When the functions changed, `scons watch --hot-run` ends its host and starts it again. At a safe point, after
@@ -268,6 +293,7 @@ typedef struct hr_migration {
     unsigned lost;             /* values that did not fit into their new type, or have no name any more */
     const char *words;         /* what became of the fields, or why there was no reload; valid during the call */
     int restarted;             /* the old code ran in a process before this one, which left its state (RESTART) */
+    unsigned blocks;           /* of hr_new that were carried over, because their types changed */
 } hr_migration;
 
 typedef int hr_before_reload_fn(void *state, char *reason, size_t size);
@@ -344,7 +370,16 @@ typedef struct hr_host hr_host;
     HR__EXTERN HR_EXPORT const hr_plugin_info hr_plugin_##plugin;                                                      \
     const hr_plugin_info hr_plugin_##plugin = {HR_ABI, sizeof(type), HR__ALIGNOF(type), initial};                      \
     HR__EXTERN HR_EXPORT type *const hr_state_of_##plugin;                                                             \
-    type *const hr_state_of_##plugin = NULL;
+    type *const hr_state_of_##plugin = NULL;                                                                           \
+    HR__BLOCKS(plugin)
+#ifdef HR_RELEASE
+#define HR__BLOCKS(plugin)
+#else
+#define HR__BLOCKS(plugin)                                                                                             \
+    HR__OWN hr__allocator hr__typed = {NULL, NULL, 0, 0};                                                              \
+    HR__EXTERN HR_EXPORT hr__allocator *const hr_blocks_of_##plugin;                                                   \
+    hr__allocator *const hr_blocks_of_##plugin = &hr__typed;
+#endif
 
 /* In the plugin, at file level, without a semicolon: field (or enumerator) `now` of `type` was called `was`. One reload
    later it can go. */
@@ -364,6 +399,54 @@ typedef struct hr_host hr_host;
 
 /* Before the declaration of a static or global of the plugin: it begins anew with every generation. Not for constants. */
 #define HR_FRESH __attribute__((section("hr_fresh")))
+
+/* Typed blocks (MEMORY): hr_new is a macro, as it notes the type's name, and leaves an object of it for the builder, who
+   learns from the debug information what type that is. */
+#define HR__FITS(type) sizeof(char[HR__ALIGNOF(type) <= 2 * sizeof(void *) ? 1 : -1]) /* malloc aligns to no more */
+
+#ifdef HR_RELEASE
+
+#define hr_new(type, n) ((type *)__builtin_calloc((size_t)(n), sizeof(type) * HR__FITS(type)))
+static inline void hr_free(void *block) { __builtin_free(block); }
+
+#else
+
+#define hr_new(type, n)                                                                                                \
+    ((type *)hr__new(__extension__({                                                                                   \
+                         static const struct {                                                                         \
+                             char name[sizeof #type];                                                                  \
+                             type *none;                                                                               \
+                         } hr__block_of = {#type, NULL};                                                               \
+                         hr__block_of.name;                                                                            \
+                     }),                                                                                               \
+                     sizeof(type) * HR__FITS(type), (size_t)(n)))
+
+/* How a library gets at the host's registry, without being linked to it: the loader fills it in, found by
+   hr_blocks_of_PLUGIN of HR_STATE. */
+typedef struct hr__allocator {
+    void *(*take)(struct hr__allocator *from, const char *type, size_t size, size_t count); /* NULL: nobody did */
+    void (*give)(struct hr__allocator *from, void *block);
+    unsigned host, generation; /* numbers; `host` 0: none */
+} hr__allocator;
+
+#define HR__OWN __attribute__((weak, visibility("hidden")))
+HR__EXTERN HR__OWN hr__allocator hr__typed;
+
+static inline void *hr__new(const char *type, size_t size, size_t count)
+{
+    if (&hr__typed != NULL && hr__typed.take) return hr__typed.take(&hr__typed, type, size, count);
+    return __builtin_calloc(count, size);
+}
+
+static inline void hr_free(void *block)
+{
+    if (&hr__typed != NULL && hr__typed.give)
+        hr__typed.give(&hr__typed, block);
+    else
+        __builtin_free(block);
+}
+
+#endif
 
 #ifdef HR_RELEASE
 
@@ -531,7 +614,7 @@ typedef struct hr__plan_head {
     uint32_t state;                /* program, or HR__NONE: by its bytes */
     uint32_t keep;                 /* the old generation stays mapped */
     uint32_t words, refusal;       /* texts */
-    uint32_t programs, operations, statics, landmarks, pairs, strings;
+    uint32_t programs, operations, statics, landmarks, blocks, pairs, strings, padding;
 } hr__plan_head;
 
 typedef struct hr__program {
@@ -555,6 +638,13 @@ typedef struct hr__landmark {
     uint32_t program, title;
 } hr__landmark;
 
+typedef struct hr__block_type {
+    uint32_t name;    /* as in hr_new */
+    uint32_t program; /* HR__NONE: it must not be carried over, for the reason in `refusal` */
+    uint32_t refusal, renamed; /* texts; `renamed` what the new code calls it, 0: the same */
+    uint32_t flags, padding;
+} hr__block_type;
+
 typedef struct hr__plan {
     void *bytes; /* owned; what follows points into it */
     const hr__plan_head *head;
@@ -562,10 +652,13 @@ typedef struct hr__plan {
     const hr__operation *operations;
     const hr__static *statics;
     const hr__landmark *landmarks;
+    const hr__block_type *blocks;
     const int64_t *pairs;
     const char *strings;
-    unsigned char *state; /* owned: head->new_state bytes, the new state in the making */
-    int calls;            /* functions of the plugin */
+    unsigned char *state;      /* owned: head->new_state bytes, the new state in the making */
+    struct hr__carried *moves; /* owned: the typed blocks in the making */
+    size_t count;              /* of them */
+    int calls;                 /* functions of the plugin */
 } hr__plan;
 
 /* Where a library lies: a file's address + `base` is the process's. */
@@ -628,6 +721,61 @@ typedef struct hr__pointer { /* what libX.so.newest says */
     char together[HR__RECORD_SIZE]; /* its lines "together NUMBER LIBRARY": what it must not run without */
 } hr__pointer;
 
+/* A typed block (MEMORY): its memory is an allocation of its own. */
+typedef struct hr__block {
+    struct hr__block *next, *before; /* of its kind */
+    struct hr__block *chained;       /* in hr__places */
+    struct hr__block *doomed_next;
+    struct hr__heap *heap;
+    unsigned char *data;
+    size_t count, capacity; /* elements; bytes */
+    uint64_t number;        /* grows from block to block */
+    int doomed;             /* freed, while a rollback may still want it */
+    unsigned doomed_by;     /* generation; 0: the host */
+} hr__block;
+
+/* Blocks of one type, as one generation's code knows it. */
+typedef struct hr__kind {
+    struct hr__kind *next;
+    hr__block blocks; /* the ring's beginning */
+    size_t size;      /* bytes of an element */
+    unsigned generation;
+    int held;           /* a rollback may want it as it is: new blocks go to another one */
+    char *name;         /* owned */
+    char *other_name;   /* owned: what it is called on the other side of the change-over, if something else */
+    size_t other_size;  /* the same; 0: its size is that */
+    char *next_name;    /* owned: of the change-over in the making */
+    size_t next_size;
+    const hr__block_type *type; /* in its plan; NULL: its blocks stay as they are */
+} hr__kind;
+
+/* A block that is carried over. */
+typedef struct hr__carried {
+    hr__block *block;
+    hr__kind *kind;
+    unsigned char *from, *to; /* equal: it stays where it is */
+    unsigned char *bytes;     /* owned: `span` bytes that change places with those at `from`; NULL: it moves */
+    unsigned char *spare;     /* owned: of one that moves, the memory that is not in use */
+    size_t size, span;        /* bytes of the old block; the larger of the two */
+    size_t capacity;          /* of `to`, then of `from` */
+} hr__carried;
+
+/* The typed blocks of one plugin; all under hr__blocks_lock. */
+typedef struct hr__heap {
+    struct hr__heap *next;
+    unsigned host;       /* hr_host.serial */
+    unsigned generation; /* whose layout the blocks have */
+    hr__kind *kinds;
+    int carrying;
+    int undoable; /* what follows is good for a rollback */
+    unsigned undo;       /* generation that it goes back to */
+    uint64_t newest;     /* block at the change-over */
+    hr__carried *moves;
+    size_t count;
+    hr__block *doomed; /* freed since the change-over */
+    hr__block *freed;  /* freed during one, by HR_MIGRATE */
+} hr__heap;
+
 struct hr_host {
     hr_desc desc;
     size_t count; /* of functions */
@@ -675,6 +823,9 @@ struct hr_host {
     char together[HR__RECORD_SIZE]; /* of what waits, then of what runs */
     unsigned turn, turn_before; /* of the last hr_poll and the one before, among all of its thread */
     const void *thread;         /* of the last hr_poll: an address of its own */
+
+    hr__heap heap;
+    unsigned blocks; /* atomic: typed ones that the last change-over carried */
 
     /* A new start by the builder, see RESTART. */
     int asked;                  /* atomic: the safe point is to leave its state; set by the loader */
@@ -787,6 +938,7 @@ static int hr__join(char *path, const char *head, const char *tail)
 }
 
 static void hr__guard_forked(hr_host *host);
+static void hr__blocks_forked(void);
 static void hr__guard_drop(hr__generation *generation);
 static void hr__put_guard(const hr_host *host, char *record);
 
@@ -829,6 +981,7 @@ static void hr__in_child(void)
         hr__slots[slot].wake_fd = 0;
     }
     pthread_mutex_init(&hr__slots_lock, NULL);
+    hr__blocks_forked();
 }
 
 /* Makes the signal reach `host`, and blocks it in the calling thread. 0: done; else reason said. */
@@ -1049,8 +1202,8 @@ static void hr__write_record(hr_host *host, int closed)
                  host->signal);
     hr__put_line(record, "generation %u\nfile %s\n", running ? running->number : 0u, hr__file_of(running));
     hr__put_line(record, "tried %u\nstatus %s\nsequence %u\n", host->tried, status, ++host->sequence);
-    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\n", host->load_us, pause_us,
-                 hr__load(host->swaps), host->kept, hr__load(host->lost));
+    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\nblocks %u\n", host->load_us,
+                 pause_us, hr__load(host->swaps), host->kept, hr__load(host->lost), hr__load(host->blocks));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
     pthread_mutex_lock(&host->lock); /* after a crash the owner writes it */
     hr__escape(line, host->reason[0] ? host->reason : host->excuse);
@@ -1247,6 +1400,350 @@ static void hr__populate(const hr__image *image)
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HR__SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define HR__SANITIZED 1
+#endif
+#endif
+
+/* --- typed blocks: the registry (any thread) ---------------------------------------------------------------------- */
+
+#ifdef HR__SANITIZED
+#define HR__SLACK(size) ((size_t)0) /* the sanitizer is to see where a block ends */
+#else
+#define HR__SLACK(size) ((size) < 16 ? (size_t)0 : ((size) / 4 + 7) & ~(size_t)7)
+#endif
+#define HR__PLACES 65536 /* a power of two */
+
+static pthread_mutex_t hr__blocks_lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread int hr__blocks_depth __attribute__((tls_model("initial-exec"))); /* the lock is this thread's */
+HR__EXTERN HR__OWN hr__allocator hr__typed;
+HR__OWN hr__allocator hr__typed = {NULL, NULL, 0, 0}; /* of the host's own code */
+static hr__heap *hr__heaps;
+static hr__block *hr__places[HR__PLACES]; /* by address */
+static uint64_t hr__blocks_made;
+
+/* Nothing slow is done under it: no allocation but at the safe point, no system call. */
+static void hr__lock_blocks(void)
+{
+    if (hr__blocks_depth++ == 0) pthread_mutex_lock(&hr__blocks_lock);
+}
+
+static void hr__unlock_blocks(void)
+{
+    if (--hr__blocks_depth == 0) pthread_mutex_unlock(&hr__blocks_lock);
+}
+
+static void hr__blocks_forked(void)
+{
+    pthread_mutex_init(&hr__blocks_lock, NULL);
+    hr__blocks_depth = 0;
+}
+
+static hr__block **hr__place(const void *data)
+{
+    return &hr__places[((uintptr_t)data >> 4) * 2654435761u / 64 % HR__PLACES];
+}
+
+static void hr__enter_block(hr__block *block)
+{
+    hr__block **place = hr__place(block->data);
+    block->chained = *place;
+    *place = block;
+}
+
+/* Where the pointer to a block is kept; to NULL when it is none. */
+static hr__block **hr__find_block(const void *data)
+{
+    hr__block **place = hr__place(data);
+    while (*place && (*place)->data != data) place = &(*place)->chained;
+    return place;
+}
+
+static hr__heap *hr__heap_of(unsigned host)
+{
+    hr__heap *heap = hr__heaps;
+    while (heap && heap->host != host) heap = heap->next;
+    return heap;
+}
+
+static hr__kind *hr__find_kind(const hr__heap *heap, const char *name, size_t size, unsigned generation)
+{
+    hr__kind *kind = heap->kinds;
+    while (kind && (kind->held || kind->size != size || kind->generation != generation || strcmp(kind->name, name) != 0))
+        kind = kind->next;
+    return kind;
+}
+
+static void hr__free_kind(hr__kind *kind)
+{
+    if (!kind) return;
+    free(kind->name);
+    free(kind->other_name);
+    free(kind->next_name);
+    free(kind);
+}
+
+static hr__kind *hr__make_kind(const char *name, size_t size)
+{
+    hr__kind *kind = (hr__kind *)calloc(1, sizeof *kind);
+    if (!kind) return NULL;
+    kind->name = strdup(name);
+    kind->size = size;
+    kind->blocks.next = kind->blocks.before = &kind->blocks;
+    if (kind->name) return kind;
+    free(kind);
+    return NULL;
+}
+
+static void hr__link_block(hr__kind *kind, hr__block *block)
+{
+    block->next = &kind->blocks;
+    block->before = kind->blocks.before;
+    block->before->next = block;
+    kind->blocks.before = block;
+}
+
+/* Its capacity: room for fields that come; 0: there are more bytes than numbers. */
+static size_t hr__room(size_t size, size_t count)
+{
+    const size_t most = (SIZE_MAX >> 1) - 64, each = size + HR__SLACK(size);
+    if (size > most / 2 || (count && each > most / count)) return 0;
+#ifdef HR__SANITIZED
+    return count && size ? count * each : 1;
+#else
+    return count * each + 16;
+#endif
+}
+
+/* hr_new. In a host of one plugin the blocks of the host's own code are that plugin's. */
+static void *hr__take_block(hr__allocator *from, const char *type, size_t size, size_t count)
+{
+    const size_t room = hr__room(size, count);
+    hr__block *block = room ? (hr__block *)calloc(1, sizeof *block) : NULL;
+    unsigned char *data = block ? (unsigned char *)calloc(1, room) : NULL;
+    hr__kind *made = NULL, *kind = NULL;
+    hr__heap *heap;
+    if (!data) {
+        free(block);
+        return NULL;
+    }
+    block->data = data;
+    block->count = count;
+    block->capacity = room;
+    for (;;) {
+        unsigned generation;
+        hr__lock_blocks();
+        heap = from->host ? hr__heap_of(from->host) : hr__heaps && !hr__heaps->next ? hr__heaps : NULL;
+        if (!heap) break;
+        generation = from->host ? from->generation : heap->generation;
+        kind = hr__find_kind(heap, type, size, generation);
+        if (!kind && made) {
+            kind = made;
+            made = NULL;
+            kind->generation = generation;
+            kind->next = heap->kinds;
+            heap->kinds = kind;
+        }
+        if (kind) {
+            block->heap = heap;
+            block->number = ++hr__blocks_made;
+            hr__link_block(kind, block);
+            hr__enter_block(block);
+            break;
+        }
+        hr__unlock_blocks();
+        made = hr__make_kind(type, size);
+        if (!made) {
+            free(block);
+            free(data);
+            return NULL;
+        }
+    }
+    hr__unlock_blocks();
+    hr__free_kind(made);
+    if (!kind) free(block); /* nobody's: as from calloc */
+    return data;
+}
+
+/* hr_free. What a rollback may bring back is freed when none can come any more. */
+static void hr__give_block(hr__allocator *from, void *data)
+{
+    hr__block *block, **place;
+    if (!data) return;
+    hr__lock_blocks();
+    place = hr__find_block(data);
+    block = *place;
+    if (block) {
+        hr__heap *const heap = block->heap;
+        if (heap->carrying || (heap->undoable && block->number <= heap->newest)) {
+            hr__block **list = heap->carrying ? &heap->freed : &heap->doomed;
+            if (!block->doomed) {
+                block->doomed = 1;
+                block->doomed_by = from->generation;
+                block->doomed_next = *list;
+                *list = block;
+            }
+            hr__unlock_blocks();
+            return;
+        }
+        *place = block->chained;
+        block->before->next = block->next;
+        block->next->before = block->before;
+    }
+    hr__unlock_blocks();
+    free(block);
+    free(data);
+}
+
+static void hr__unlink_block(hr__block *block)
+{
+    hr__block **place = hr__find_block(block->data);
+    if (*place) *place = block->chained;
+    block->before->next = block->next;
+    block->next->before = block->before;
+}
+
+/* No rollback any more: what was kept for it goes, under the lock. */
+static void hr__drop_undo(hr__heap *heap)
+{
+    hr__block *doomed = heap->doomed, *next;
+    hr__kind *kind, **link, *twin;
+    size_t index;
+    for (index = 0; index < heap->count; index++) {
+        hr__carried *each = &heap->moves[index];
+        free(each->bytes);
+        free(each->spare);
+    }
+    free(heap->moves);
+    heap->moves = NULL;
+    heap->count = 0;
+    heap->doomed = NULL;
+    heap->undoable = 0;
+    for (; doomed; doomed = next) {
+        next = doomed->doomed_next;
+        hr__unlink_block(doomed);
+        free(doomed->data);
+        free(doomed);
+    }
+    for (kind = heap->kinds; kind; kind = kind->next) {
+        free(kind->other_name);
+        kind->other_name = NULL;
+        kind->other_size = 0;
+        kind->held = 0;
+    }
+    for (kind = heap->kinds; kind; kind = kind->next) /* those that were made beside held ones join them */
+        for (link = &kind->next; (twin = *link) != NULL;) {
+            if (twin->size != kind->size || twin->generation != kind->generation || strcmp(twin->name, kind->name) != 0) {
+                link = &twin->next;
+                continue;
+            }
+            *link = twin->next;
+            if (twin->blocks.next != &twin->blocks) {
+                twin->blocks.next->before = kind->blocks.before;
+                kind->blocks.before->next = twin->blocks.next;
+                twin->blocks.before->next = &kind->blocks;
+                kind->blocks.before = twin->blocks.before;
+            }
+            hr__free_kind(twin);
+        }
+}
+
+/* Old and new change places: at the change-over, and at a rollback. Async-signal-safe. */
+static void hr__exchange_blocks(hr__heap *heap, unsigned generation)
+{
+    hr__kind *kind;
+    size_t index, at;
+    for (index = 0; index < heap->count; index++) {
+        hr__carried *each = &heap->moves[index];
+        hr__block *block = each->block;
+        if (each->bytes) {
+            for (at = 0; at < each->span; at++) {
+                const unsigned char byte = each->from[at];
+                each->from[at] = each->bytes[at];
+                each->bytes[at] = byte;
+            }
+        } else {
+            const size_t capacity = block->capacity;
+            hr__block **place = hr__find_block(block->data);
+            if (*place) *place = block->chained;
+            each->spare = block->data;
+            block->data = block->data == each->from ? each->to : each->from;
+            hr__enter_block(block);
+            block->capacity = each->capacity;
+            each->capacity = capacity;
+        }
+    }
+    for (kind = heap->kinds; kind; kind = kind->next) {
+        const size_t size = kind->size;
+        char *name = kind->name;
+        if (!kind->held) continue;
+        kind->generation = generation;
+        if (kind->other_size) {
+            kind->size = kind->other_size;
+            kind->other_size = size;
+        }
+        if (kind->other_name) {
+            kind->name = kind->other_name;
+            kind->other_name = name;
+        }
+    }
+    heap->generation = generation;
+}
+
+/* A host comes, or goes with all its blocks. */
+static void hr__open_heap(hr_host *host)
+{
+    hr__lock_blocks();
+    host->heap.host = host->serial;
+    host->heap.next = hr__heaps;
+    hr__heaps = &host->heap;
+    hr__typed.take = hr__take_block;
+    hr__typed.give = hr__give_block;
+    hr__unlock_blocks();
+}
+
+static void hr__close_heap(hr_host *host)
+{
+    hr__heap *const heap = &host->heap, **link = &hr__heaps;
+    hr__lock_blocks();
+    while (*link && *link != heap) link = &(*link)->next;
+    if (*link) {
+        *link = heap->next;
+        hr__drop_undo(heap);
+        while (heap->kinds) {
+            hr__kind *kind = heap->kinds;
+            heap->kinds = kind->next;
+            while (kind->blocks.next != &kind->blocks) {
+                hr__block *block = kind->blocks.next;
+                hr__unlink_block(block);
+                free(block->data);
+                free(block);
+            }
+            hr__free_kind(kind);
+        }
+    }
+    hr__unlock_blocks();
+}
+
+/* The library's hr_new and hr_free are ours from now on. */
+static void hr__fill_allocator(const hr_host *host, const hr__generation *generation)
+{
+    char name[NAME_MAX + 32];
+    hr__allocator *const *found;
+    if (!host->desc.name || strlen(host->desc.name) >= NAME_MAX) return;
+    snprintf(name, sizeof name, "hr_blocks_of_%s", host->desc.name);
+    found = (hr__allocator *const *)dlsym(generation->handle, name);
+    dlerror();
+    if (!found) return; /* a plugin without HR_STATE, or built with an older header */
+    (*found)->host = host->serial;
+    (*found)->generation = generation->number;
+    (*found)->take = hr__take_block;
+    (*found)->give = hr__give_block;
+}
+
 /* --- the guard ---------------------------------------------------------------------------------------------------- */
 
 /* For the first calls into a new generation the table holds stubs, one a function. The first call of the guarded thread
@@ -1258,14 +1755,6 @@ static void hr__populate(const hr__image *image)
 #define HR__GATE 1
 #else
 #define HR__GATE 0
-#endif
-#endif
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HR__SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define HR__SANITIZED 1
 #endif
 #endif
 
@@ -1410,6 +1899,7 @@ typedef struct hr__trial {
     hr__generation *code;   /* whose code it is */
     const char *cause, *loop; /* words, see slot.py */
     uintptr_t frame, words[2]; /* of hr__try_call: its caller's frame pointer, and its return address */
+    int depth;                 /* of hr__blocks_depth, when it began */
     sigjmp_buf back;
 } hr__trial;
 
@@ -1794,6 +2284,40 @@ static void hr__forget_calls(uintptr_t thread, uintptr_t stack)
     }
 }
 
+/* At a rollback, in the signal handler, under the lock: blocks, their kinds, and what the new code freed. */
+static void hr__undo_blocks(hr__heap *heap)
+{
+    const unsigned crashed = heap->generation;
+    hr__kind *kind;
+    hr__block **link = &heap->doomed;
+    if (!heap->undoable) return;
+    hr__exchange_blocks(heap, heap->undo);
+    for (kind = heap->kinds; kind; kind = kind->next) kind->held = 0;
+    while (*link) {
+        if ((*link)->doomed_by == crashed) {
+            (*link)->doomed = 0;
+            *link = (*link)->doomed_next;
+        } else {
+            link = &(*link)->doomed_next;
+        }
+    }
+    heap->undoable = 0;
+}
+
+/* 0: the lock of the typed blocks is this thread's, in the middle of something, or nobody gives it back. */
+static int hr__lock_blocks_soon(void)
+{
+    static const struct timespec nap = {0, 1000000};
+    int turn;
+    if (hr__blocks_depth) return 0;
+    for (turn = 0; pthread_mutex_trylock(&hr__blocks_lock) != 0; turn++) {
+        if (turn == 2000) return 0;
+        nanosleep(&nap, NULL);
+    }
+    hr__blocks_depth = 1;
+    return 1;
+}
+
 /* Back to how it was at the swap, and the thread to how it was at the call, into the old function. */
 static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const char *cause, ucontext_t *context)
 {
@@ -1806,6 +2330,8 @@ static void hr__roll_back(hr__guard *guard, hr__call *call, int number, const ch
     crashed->crash.cause = cause;
     hr__store(crashed->crash.fate, (const char *)"rolled-back");
     memcpy(host->state, guard->snapshot, guard->size);
+    hr__undo_blocks(&host->heap);
+    hr__unlock_blocks();
     for (index = 0; index < host->count; index++) {
         hr__store(guard->stubs[index].target, old->functions[index]);
         hr__store(((void **)host->desc.functions)[index], old->functions[index]);
@@ -1871,7 +2397,7 @@ static int hr__catch_trial(hr__guard *guard, int number, int loop, const siginfo
         hr__last_words(guard->host, trial->code, number, "stack");
         return 0;
     }
-    if (!hr__may_leave(guard->host, trial->code, raised, code, stack)) {
+    if (hr__blocks_depth != trial->depth || !hr__may_leave(guard->host, trial->code, raised, code, stack)) {
         hr__last_words(guard->host, trial->code, number, "locks");
         return 0;
     }
@@ -1958,6 +2484,10 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
         return 0;
     }
     if (!hr__may_leave(ours->host, ours->generation, raised, code, stack)) {
+        hr__last_words(ours->host, ours->generation, number, "locks");
+        return 0;
+    }
+    if (!hr__lock_blocks_soon()) {
         hr__last_words(ours->host, ours->generation, number, "locks");
         return 0;
     }
@@ -2096,6 +2626,9 @@ static void hr__guard_end(hr_host *host)
     if (any && guard->mine == hr__self()) pthread_sigmask(SIG_BLOCK, &guard->unblocked, NULL);
     hr__give_faults();
     hr__give_stack(guard);
+    hr__lock_blocks();
+    hr__drop_undo(&host->heap);
+    hr__unlock_blocks();
     for (index = 0; (size_t)index < host->count; index++)
         ((void **)host->desc.functions)[index] = host->current->functions[index];
 }
@@ -2142,6 +2675,7 @@ static int hr__try(hr_host *host, hr__generation *code, const char *cause, const
     guard->trial.cause = cause;
     guard->trial.loop = loop;
     guard->trial.count++;
+    guard->trial.depth = hr__blocks_depth;
     __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
     __asm__ volatile("fnstcw %0" : "=m"(x87));
     pthread_sigmask(SIG_UNBLOCK, &guard->faults, &mask);
@@ -2213,6 +2747,13 @@ static void hr__guard_begin(hr_host *host, hr__generation *generation)
     }
     hr__guard_drop(generation);
     hr__store(guard->thread, self);
+}
+
+/* Whether a crash of what hr__guard_begin was for would be rolled back. */
+static int hr__guard_may_undo(const hr_host *host, const hr__generation *generation)
+{
+    const hr__guard *guard = host->guard;
+    return guard && guard->armed && guard->generation == generation && guard->old != NULL;
 }
 
 /* What calls PLUGIN_after_reload of the generation that hr__guard_begin was for: a stub, when it is guarded. If it crashes,
@@ -2507,6 +3048,7 @@ static hr_after_reload_fn *hr__guard_hook(hr_host *host, const hr__generation *g
 {
     return (void)host, generation->after;
 }
+static int hr__guard_may_undo(const hr_host *host, const hr__generation *generation) { return (void)host, (void)generation, 0; }
 static void hr__guard_news(hr_host *host) { (void)host; }
 static void hr__guard_opening(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
 static void hr__guard_prepare(hr_host *host, hr__generation *generation) { (void)host, (void)generation; }
@@ -2659,7 +3201,7 @@ static int hr__check_program(const hr__plan *plan, uint32_t number, unsigned dep
 /* Points into the bytes and checks every count, offset and number in them; 0: they are no plan of this version. */
 static int hr__check_plan(const hr_host *host, const hr__generation *generation, hr__plan *plan, uint64_t size)
 {
-    static const char magic[] = "HRPLAN1\n";
+    static const char magic[] = "HRPLAN2\n";
     const hr__generation *from = generation->from;
     const unsigned char *at = (const unsigned char *)plan->bytes;
     const hr__plan_head *head;
@@ -2671,14 +3213,16 @@ static int hr__check_plan(const hr_host *host, const hr__generation *generation,
     head = (const hr__plan_head *)(const void *)(at + 16);
     whole = sizeof *head + (uint64_t)head->programs * sizeof(hr__program) +
             (uint64_t)head->operations * sizeof(hr__operation) + (uint64_t)head->statics * sizeof(hr__static) +
-            (uint64_t)head->landmarks * sizeof(hr__landmark) + (uint64_t)head->pairs * 16 + head->strings;
+            (uint64_t)head->landmarks * sizeof(hr__landmark) + (uint64_t)head->blocks * sizeof(hr__block_type) +
+            (uint64_t)head->pairs * 16 + head->strings;
     if (whole != size - 16 || head->strings == 0 || at[size - 1] != '\0') return 0;
     plan->head = head;
     plan->programs = (const hr__program *)(const void *)(head + 1);
     plan->operations = (const hr__operation *)(const void *)(plan->programs + head->programs);
     plan->statics = (const hr__static *)(const void *)(plan->operations + head->operations);
     plan->landmarks = (const hr__landmark *)(const void *)(plan->statics + head->statics);
-    plan->pairs = (const int64_t *)(const void *)(plan->landmarks + head->landmarks);
+    plan->blocks = (const hr__block_type *)(const void *)(plan->landmarks + head->landmarks);
+    plan->pairs = (const int64_t *)(const void *)(plan->blocks + head->blocks);
     plan->strings = (const char *)(plan->pairs + 2 * (size_t)head->pairs);
     if (head->words >= head->strings || head->refusal >= head->strings) return 0;
     if (head->old_state && head->old_state != from->state_size) return 0;
@@ -2710,6 +3254,12 @@ static int hr__check_plan(const hr_host *host, const hr__generation *generation,
         const hr__landmark *mark = &plan->landmarks[index];
         if ((mark->program != HR__NONE && mark->program >= head->programs) || mark->title >= head->strings ||
             (index && mark->from < mark[-1].from))
+            return 0;
+    }
+    for (index = 0; index < head->blocks; index++) {
+        const hr__block_type *type = &plan->blocks[index];
+        if ((type->program != HR__NONE && (type->program >= head->programs || !plan->programs[type->program].old_size)) ||
+            type->name >= head->strings || type->refusal >= head->strings || type->renamed >= head->strings)
             return 0;
     }
     (void)host;
@@ -2819,6 +3369,8 @@ typedef struct hr__move {
     const hr__plan *plan;
     uintptr_t state; /* where the old state is, or was */
     int apart;       /* the old code ran in another process: nothing that its pointers lead to is here */
+    const hr__carried *blocks; /* typed ones, by address */
+    size_t count;
     unsigned lost; /* values that did not fit, or have no name any more */
     char *reason;  /* not empty: it cannot be done */
 } hr__move;
@@ -3043,10 +3595,65 @@ static uintptr_t hr__new_home(hr__move *move, const hr__operation *operation, ui
     return address;
 }
 
+/* Whether an object of program `target` begins at byte `offset` of one of program `number`. */
+static int hr__holds(const hr__plan *plan, uint32_t number, uint64_t offset, uint32_t target)
+{
+    const hr__program *program = &plan->programs[number];
+    const hr__program *wanted = target < plan->head->programs ? &plan->programs[target] : program;
+    const int pointer = wanted->count == 1 && plan->operations[wanted->first].kind == HR__POINTER;
+    uint32_t index;
+    if (number == target) return offset == 0;
+    for (index = 0; index < program->count; index++) {
+        const hr__operation *each = &plan->operations[program->first + index];
+        uint64_t step;
+        if ((each->kind != HR__EACH && each->kind != HR__POINTER) || offset < each->from) continue;
+        step = each->from_step ? (offset - each->from) / each->from_step : 0;
+        if (each->kind == HR__POINTER) {
+            if (pointer && step < each->count && offset == each->from + step * each->from_step) return 1;
+        } else if (step < each->count && hr__holds(plan, each->a, offset - each->from - step * each->from_step, target)) return 1;
+    }
+    return 0;
+}
+
+/* The typed block that an address is in, its end too; NULL: none that is carried over. */
+static const hr__carried *hr__block_at(const hr__move *move, uintptr_t address)
+{
+    size_t low = 0, high = move->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if ((uintptr_t)move->blocks[middle].from <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 && address - (uintptr_t)move->blocks[low - 1].from <= move->blocks[low - 1].size
+               ? &move->blocks[low - 1]
+               : NULL;
+}
+
+/* An address in a typed block → the same thing when that is carried over. */
+static uintptr_t hr__new_place(hr__move *move, const hr__operation *operation, const hr__carried *into, uintptr_t address)
+{
+    const uint32_t number = into->kind->type->program;
+    const hr__program *program = &move->plan->programs[number];
+    const uint64_t at = address - (uintptr_t)into->from;
+    const uint64_t element = at / program->old_size, inner = at % program->old_size;
+    const uint64_t moved = inner ? hr__where(move->plan, number, inner, operation->b)
+                           : at == into->size ? 0
+                                              : hr__where(move->plan, number, 0, operation->b);
+    if (moved == HR__GONE)
+        hr__refuse(move, operation, "points to a field that is gone, of a block of ", into->kind->name);
+    else if ((operation->a & HR__TO_CHANGED) && at != into->size &&
+             !hr__holds(move->plan, number, inner, operation->b))
+        hr__refuse(move, operation, "changed its layout, and lies in a block of another type: ", into->kind->name);
+    return (uintptr_t)into->to + element * program->new_size + moved;
+}
+
 static void hr__move_pointer(hr__move *move, const hr__operation *operation, const unsigned char *from,
                              unsigned char *to)
 {
     const uintptr_t state = move->state;
+    const hr__carried *into;
     uintptr_t value;
     memcpy(&value, from, sizeof value);
     if (value >= state && value <= state + move->old->state_size && move->old->state_size) {
@@ -3061,8 +3668,10 @@ static void hr__move_pointer(hr__move *move, const hr__operation *operation, con
         value = hr__new_home(move, operation, value);
     } else if (value && move->apart) {
         hr__refuse(move, operation, "points to memory of the process that has ended", "");
+    } else if ((into = hr__block_at(move, value)) != NULL) {
+        value = hr__new_place(move, operation, into, value);
     } else if (value && (operation->a & HR__TO_CHANGED)) {
-        hr__refuse(move, operation, "changed its layout, and memory of the old layout is in use", "");
+        hr__refuse(move, operation, "changed its layout, and memory of the old layout is in use (hr_new gives memory that goes over)", "");
     }
     memcpy(to, &value, sizeof value);
 }
@@ -3125,15 +3734,189 @@ static const unsigned char *hr__was_at(const hr__move *move, uintptr_t address, 
     return NULL;
 }
 
-/* Carries state and statics from `old` to `generation`, the state in memory of its own. 0: it cannot be done, reason said;
-   nothing of the old generation is touched in either case. */
+/* Whether all that a program does is to leave bytes as they are. */
+static int hr__is_copy(const hr__plan *plan, uint32_t number)
+{
+    const hr__program *program = &plan->programs[number];
+    const hr__operation *only = &plan->operations[program->first];
+    return program->count == 1 && only->kind == HR__COPY && !only->from && !only->to && only->count == 1 &&
+           only->a == program->old_size && program->old_size == program->new_size;
+}
+
+/* Frees what was made for the typed blocks, and did not come to be. */
+static void hr__drop_moves(hr__plan *plan)
+{
+    size_t index;
+    for (index = 0; index < plan->count; index++) {
+        free(plan->moves[index].bytes);
+        free(plan->moves[index].spare);
+    }
+    free(plan->moves);
+    plan->moves = NULL;
+    plan->count = 0;
+}
+
+static int hr__by_address(const void *one, const void *two)
+{
+    const uintptr_t left = (uintptr_t)((const hr__carried *)one)->from, right = (uintptr_t)((const hr__carried *)two)->from;
+    return left < right ? -1 : left > right;
+}
+
+/* Which type of the plan each kind is, and what it will be; how many blocks there are to do: 0 where none has changed. */
+static size_t hr__find_types(hr_host *host, const hr__plan *plan, char *reason)
+{
+    size_t count = 0;
+    int changed = 0;
+    uint32_t index;
+    hr__kind *kind;
+    for (kind = host->heap.kinds; kind; kind = kind->next) {
+        const hr__block_type *type = NULL;
+        const hr__program *program;
+        const int empty = kind->blocks.next == &kind->blocks;
+        kind->type = NULL;
+        if (kind->generation != host->heap.generation) continue; /* of code that crashed, or that should not run any more */
+        for (index = 0; index < plan->head->blocks && !type; index++)
+            if (strcmp(kind->name, plan->strings + plan->blocks[index].name) == 0) type = &plan->blocks[index];
+        if (!type) continue;
+        if (type->program == HR__NONE) {
+            if (!empty && !reason[0]) hr__say(reason, "blocks of %s: %s", kind->name, plan->strings + type->refusal);
+            continue;
+        }
+        program = &plan->programs[type->program];
+        if (kind->size != program->old_size) {
+            if (!empty && (type->flags & HR__TO_CHANGED) && !reason[0])
+                hr__say(reason, "blocks of %s have %llu bytes an element, and %llu in the code that runs: build the host again",
+                        kind->name, (unsigned long long)kind->size, (unsigned long long)program->old_size);
+            continue;
+        }
+        if (type->renamed && !(kind->next_name = strdup(plan->strings + type->renamed)))
+            hr__say(reason, "out of memory for the blocks: end something else");
+        if (program->new_size != program->old_size) kind->next_size = program->new_size;
+        if (hr__is_copy(plan, type->program)) continue;
+        kind->type = type;
+        if (!empty && (type->flags & HR__TO_CHANGED)) changed = 1;
+    }
+    for (kind = changed ? host->heap.kinds : NULL; kind; kind = kind->next) {
+        const hr__block *block = kind->blocks.next;
+        for (; kind->type && block != &kind->blocks; block = block->next) count += !block->doomed;
+    }
+    return count;
+}
+
+/* Makes room for the typed blocks as they will be, each where it is or elsewhere. 0: reason said. Under the lock. */
+static int hr__place_blocks(hr_host *host, hr__plan *plan, char *reason)
+{
+    const size_t count = hr__find_types(host, plan, reason);
+    hr__kind *kind;
+    if (reason[0]) return 0;
+    if (!count) return 1;
+    plan->moves = (hr__carried *)calloc(count, sizeof *plan->moves);
+    for (kind = plan->moves ? host->heap.kinds : NULL; kind; kind = kind->next) {
+        const size_t old_size = kind->size, new_size = kind->next_size ? kind->next_size : old_size;
+        hr__block *block;
+        if (!kind->type) continue;
+        for (block = kind->blocks.next; block != &kind->blocks; block = block->next) {
+            hr__carried *each = &plan->moves[plan->count];
+            const size_t room = hr__room(new_size, block->count);
+            if (block->doomed) continue;
+            each->block = block;
+            each->kind = kind;
+            each->from = each->to = block->data;
+            each->size = block->count * old_size;
+            each->span = block->count * (new_size > old_size ? new_size : old_size);
+            if (room && each->span <= block->capacity) {
+                each->bytes = (unsigned char *)calloc(1, each->span ? each->span : 1);
+            } else if (room) {
+                each->capacity = room;
+                each->to = each->spare = (unsigned char *)calloc(1, room);
+            }
+            if (!each->bytes && !each->spare) break;
+            plan->count++;
+        }
+    }
+    if (plan->count < count) {
+        hr__say(reason, "out of memory for the blocks: end something else");
+        return 0;
+    }
+    qsort(plan->moves, plan->count, sizeof *plan->moves, hr__by_address);
+    return 1;
+}
+
+static void hr__carry_blocks(hr__move *move)
+{
+    const hr__plan *plan = move->plan;
+    size_t index, element;
+    for (index = 0; index < plan->count; index++) {
+        const hr__carried *each = &plan->moves[index];
+        const hr__program *program = &plan->programs[each->kind->type->program];
+        unsigned char *to = each->bytes ? each->bytes : each->to;
+        for (element = 0; element < each->block->count && !move->reason[0]; element++)
+            hr__apply(move, each->kind->type->program, each->from + element * program->old_size,
+                      to + element * program->new_size);
+    }
+}
+
+/* A change-over that does not come to be: what HR_MIGRATE freed is there again. */
+static void hr__keep_blocks(hr_host *host, hr__plan *plan)
+{
+    hr__block *block = host->heap.freed;
+    hr__kind *kind = host->heap.kinds;
+    for (; block; block = block->doomed_next) block->doomed = 0;
+    for (; kind; kind = kind->next) {
+        free(kind->next_name);
+        kind->next_name = NULL;
+        kind->next_size = 0;
+    }
+    host->heap.freed = NULL;
+    host->heap.carrying = 0;
+    hr__drop_moves(plan);
+}
+
+/* What hr__carry_blocks made becomes the blocks; all of the plugin are blocks of the new generation's. */
+static void hr__settle_blocks(hr_host *host, hr__generation *generation)
+{
+    hr__heap *heap = &host->heap;
+    hr__kind *kind;
+    hr__drop_undo(heap);
+    heap->moves = generation->plan.moves;
+    heap->count = generation->plan.count;
+    generation->plan.moves = NULL;
+    generation->plan.count = 0;
+    hr__store(host->blocks, (unsigned)heap->count);
+    for (kind = heap->kinds; kind; kind = kind->next) {
+        if (kind->generation != heap->generation) continue;
+        kind->held = 1;
+        kind->other_name = kind->next_name;
+        kind->other_size = kind->next_size;
+        kind->next_name = NULL;
+        kind->next_size = 0;
+    }
+    heap->undo = heap->generation;
+    hr__exchange_blocks(heap, generation->number);
+    heap->newest = hr__blocks_made;
+    heap->doomed = heap->freed;
+    heap->freed = NULL;
+    heap->carrying = 0;
+    heap->undoable = hr__guard_may_undo(host, generation);
+    if (!heap->undoable) hr__drop_undo(heap);
+}
+
+/* Carries state, statics and typed blocks from `old` to `generation`, in memory of their own. 0: it cannot be done, reason
+   said; nothing of the old generation is touched in either case. Under the lock of the blocks. */
 static int hr__carry(hr_host *host, hr__generation *old, hr__generation *generation, char *reason)
 {
-    const hr__plan *plan = &generation->plan;
+    hr__plan *plan = &generation->plan;
     const size_t old_size = old->state_size, new_size = generation->state_size;
     const unsigned char *state = (const unsigned char *)host->state;
     hr__move move;
     uint32_t index;
+    host->heap.carrying = 1;
+    if (!hr__place_blocks(host, plan, reason)) {
+        hr__say(reason, ": put it back as it was, or restart the host");
+        return 0;
+    }
+    move.blocks = plan->moves;
+    move.count = plan->count;
     move.host = host;
     move.old = old;
     move.now = generation;
@@ -3161,6 +3944,7 @@ static int hr__carry(hr_host *host, hr__generation *old, hr__generation *generat
         else
             hr__say(reason, "%s is not in what was left", plan->strings + each->title);
     }
+    if (!reason[0]) hr__carry_blocks(&move);
     if (reason[0]) {
         if (!move.apart) hr__say(reason, ": put it back as it was, or restart the host");
         return 0;
@@ -3227,6 +4011,7 @@ static void hr__forget(hr__generation *generation)
     free(generation->plan.bytes);
     free(generation->plan.state);
     free(generation->kept);
+    hr__drop_moves(&generation->plan);
     free(generation->refusal);
     free(generation);
 }
@@ -3617,6 +4402,7 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
     }
     hr__find_image(generation);
     hr__find_hooks(host, generation);
+    hr__fill_allocator(host, generation);
     if (!hr__find_functions(host, generation, reason) || !hr__find_way(host, generation, pointer->planned, reason) ||
         !hr__check_state(host, generation, reason) || !hr__prepare_first(host, generation, reason)) {
         hr__unload(host, generation);
@@ -4098,6 +4884,7 @@ static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned fr
         what.restarted = host->left_by != NULL;
         what.statics = plan->bytes ? plan->head->statics : 0;
         what.lost = host->current->lost;
+        what.blocks = host->blocks;
     }
     after(host->state, &what);
 }
@@ -4209,12 +4996,13 @@ static int hr__may_change_over(const hr__taken *taken, unsigned count)
 }
 
 /* Whether all of `taken` can be changed over to: all or none, so nothing is touched before that is known. What cannot be
-   goes back to its loader. */
+   goes back to its loader. 1: the typed blocks are locked until all have changed over. */
 static int hr__can_change_over(const hr__taken *taken, unsigned count)
 {
     char reason[HR__REASON_SIZE] = "";
     unsigned index, bad = count;
     int stale = 0, carried = 1;
+    hr__lock_blocks();
     for (index = 0; index < count && bad == count; index++) {
         hr_host *host = taken[index].host;
         hr__generation *generation = taken[index].generation;
@@ -4224,7 +5012,10 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
         if (stale || carried <= 0) bad = index;
         if (!host->current && generation->plan.bytes) hr__take_over(host, generation);
     }
-    for (index = 0; index < count && bad < count; index++) {
+    if (bad == count) return 1;
+    for (index = 0; index < count; index++) hr__keep_blocks(taken[index].host, &taken[index].generation->plan);
+    hr__unlock_blocks();
+    for (index = 0; index < count; index++) {
         char why[HR__REASON_SIZE] = "";
         if (index != bad) hr__say(why, "%s, which was built together with it, is refused: ", taken[bad].host->base);
         hr__say(why, "%s", reason);
@@ -4235,10 +5026,10 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
         if (!stale && taken[index].host->current) /* it had been asked, and goes on */
             hr__call_after(taken[index].host, taken[index].host->current->after, taken[index].host->current->number, why);
     }
-    return bad == count;
+    return 0;
 }
 
-/* Changes over to `generation`: the only thing that happens at the safe point. */
+/* Changes over to `generation`: the only thing that happens at the safe point. Under the lock of the typed blocks. */
 static void hr__change_over(hr_host *host, hr__generation *generation, double begun)
 {
     hr__generation *retired = host->previous;
@@ -4248,6 +5039,7 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     else if (!host->current && generation->initial)
         memcpy(host->state, generation->initial, generation->state_size);
     hr__guard_begin(host, generation);
+    hr__settle_blocks(host, generation);
     host->previous = host->current;
     host->current = generation;
     host->result.generation = generation->number;
@@ -4264,6 +5056,11 @@ static void hr__change_over(hr_host *host, hr__generation *generation, double be
     hr__store(host->running, generation);
     hr__store(host->taken, 0);
     if (retired) hr__push(&host->retired, retired);
+}
+
+/* Then the plugin is told, and the loader. */
+static void hr__changed_over(hr_host *host, hr__generation *generation)
+{
     hr__call_after(host, hr__guard_hook(host, generation),
                    host->previous ? host->previous->number : host->left_by ? host->left_by->number : 0, NULL);
     __atomic_fetch_add(&host->swaps, 1, __ATOMIC_ACQ_REL);
@@ -4337,9 +5134,14 @@ static hr_result hr__take_news(hr_host *host)
     hr__guard_news(host);
     if (hr__load(host->asked)) hr__hand_over(host);
     count = hr__take(host, taken);
-    if (!hr__may_change_over(taken, count) || !hr__can_change_over(taken, count)) count = 0;
+    if (!hr__may_change_over(taken, count) || !hr__can_change_over(taken, count)) {
+        count = 0;
+    } else {
+        for (index = 0; index < count; index++) hr__change_over(taken[index].host, taken[index].generation, begun);
+        hr__unlock_blocks();
+    }
     for (index = 0; index < count; index++) {
-        hr__change_over(taken[index].host, taken[index].generation, begun);
+        hr__changed_over(taken[index].host, taken[index].generation);
         if (taken[index].host != host) hr__announce(taken[index].host); /* its own hr_poll tells of it */
     }
     if (count) hr__guard_news(host); /* PLUGIN_after_reload may have crashed */
@@ -4398,6 +5200,7 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
         return hr__failed(host, "no descriptor to be had (eventfd): raise ulimit -n");
     if (hr__take_slot(host, &reason) != 0) return hr__failed(host, reason);
     host->result.state = host->state;
+    hr__open_heap(host);
     host->unguarded = hr__guard_make(host);
 
     hr__inherit(host);
@@ -4472,6 +5275,7 @@ void hr_close(hr_host *host)
         if (host->parked) munmap(host->parked, host->parked_size);
         pthread_mutex_destroy(&host->lock);
     }
+    hr__close_heap(host);
     hr__shut(&host->record_fd);
     hr__shut(&host->inotify_fd);
     hr__shut(&host->ready_fd);

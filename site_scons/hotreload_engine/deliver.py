@@ -482,6 +482,8 @@ class Delivery:
         """What was done with the state of ``before`` for ``now``, in words."""
         state = self._carrier.words(before.file, now.file)
         state = state or (f"{now.state_size} bytes kept" if now.state_size else "")
+        if now.blocks:
+            state += f" · {now.blocks} block{'s' * (now.blocks > 1)} carried over"
         if now.lost:
             state += f" · {now.lost} values did not fit and became the nearest that does"
         return state

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .binary import Binary
 from .dwarf import (
@@ -28,7 +28,7 @@ from .dwarf import (
     read,
 )
 from .mapped import Mapped
-from .plan import LOST, NONE, NONE64, POINTS_TO_CHANGED, Kind, Landmark, Operation, Plan, Program, Static
+from .plan import LOST, NONE, NONE64, POINTS_TO_CHANGED, BlockType, Kind, Landmark, Operation, Plan, Program, Static
 
 HINTS = "hr_hints"
 """Section of the strings that HR_RENAMED leaves: ``type.new=old``, and HR_MIGRATE: ``type.field@function``."""
@@ -36,6 +36,11 @@ FRESH = "hr_fresh"
 """Section of the variables that HR_FRESH keeps out of this."""
 _STATE = "hr_state_of_"
 """HR_STATE leaves a pointer to the state's type under this name."""
+_BLOCK = "hr__block_of"
+"""Each hr_new leaves an object of this name: the type's name as it stands there, and a pointer to the type."""
+_RUNTIME = "hr__typed"
+"""A variable of the runtime's, which the host fills in."""
+_AMBIGUOUS = "source files mean different types by that name: rename one of them"
 _DEEP = 64
 """Types nested deeper than that are damaged bytes."""
 
@@ -95,6 +100,9 @@ def blind(old: int, new: Layout, why: str) -> Plan:
         )
     parts = [f"state: {old} bytes as they are"] if old else []
     return Plan(old, size, keep=True, words=" · ".join([*parts, f"statics: begin anew ({why}; compile with -g)"]))
+
+
+_Any = TypeVar("_Any", bound=Type)
 
 
 class _Refusal(Exception):
@@ -181,6 +189,17 @@ class _Maker:
         self._pointers = False
         """Whether anything that is carried holds pointers."""
         self._differences: dict[tuple[int, int], str | None] = {}
+        self._wanted: list[tuple[int, str, Type, Type]] = []
+        """What pointers point to and has changed: programs to make, (number, path, old, new)."""
+        self._refused: dict[int, _Refusal] = {}
+        self._tallies: dict[int, _Tally] = {}
+        self._twins: dict[str, list[tuple[Record, Record]]] = {}
+        """Changed records by name: one of those that several translation units see alike."""
+        self._scoped: dict[int, dict[str, list[str]]] = {}
+        """Of a side: names without their scopes → names in its debug information."""
+        self._leads: dict[int, bool] = {}
+        self._looks_further = True
+        """Whether types that are only declared are looked up in the other source files."""
 
     # --- the whole -------------------------------------------------------------------------------------------
 
@@ -203,10 +222,12 @@ class _Maker:
                 state = self._program("state", was, now, tally)
                 tally.kinds.get("new", [])[:] = [self._with_value(each, now) for each in tally.kinds.get("new", [])]
             statics, words = self._statics()
+            blocks, of_blocks = self._blocks()
         except _Refusal as refusal:
             return Plan(*sizes, refusal=f"{refusal.path}: {refusal.why}")
         parts = [f"state: {tally.words() or 'empty'}"] if any(sizes) else []
         parts += [f"statics: {words}"] if words else []
+        parts += of_blocks
         for keys, what in (
             (self._unused, "HR_MIGRATE finds nothing to migrate"),
             (self._before, "as HR_MIGRATE made them, though this code has no such line"),
@@ -219,6 +240,7 @@ class _Maker:
             tuple(program or _NOTHING for program in self._programs),
             tuple(statics),
             self._landmarks() if self._pointers else (),
+            tuple(blocks),
             tuple(self._tables),
             tuple(self._texts),
             self._keep,
@@ -236,20 +258,24 @@ class _Maker:
         """Two translation units that see the state differently: an object is stale, or a macro changes the struct."""
         if not isinstance(type_, Record) or not type_.name:
             return
-        for name, definitions in side.debug.records.items():
-            if name.rpartition("::")[2] != type_.name:
-                continue
-            for each in definitions:
-                other = each()
-                comparable = isinstance(other, Record) and other.size and "::" not in name
-                if comparable and (difference := self._difference(other, type_, {})):
-                    raise _Refusal(
-                        "state",
-                        f"two source files see {type_.name} differently (at {_dotted(difference)}): "
-                        "an object is out of date, or a macro changes the struct",
-                    )
+        kept, self._differences, self._looks_further = self._differences, {}, False
+        try:
+            for name, definitions in side.debug.records.items():
+                if name.rpartition("::")[2] != type_.name:
+                    continue
+                for each in definitions:
+                    other = each()
+                    comparable = isinstance(other, Record) and other.size and "::" not in name
+                    if comparable and (difference := self._difference(other, type_, {})):
+                        raise _Refusal(
+                            "state",
+                            f"two source files see {type_.name} differently (at {_dotted(difference)}): "
+                            "an object is out of date, or a macro changes the struct",
+                        )
+        finally:
+            self._differences, self._looks_further = kept, True
 
-    def _with_value(self, name: str, type_: Type) -> str:
+    def _with_value(self, name: str, type_: Type, blank: bool = False) -> str:
         """``vy = 0``: what a new field begins as, where that can be said in a word."""
         at, found = 0, type_
         for part in name.split("."):
@@ -257,7 +283,7 @@ class _Maker:
             if member is None or member.bits or (isinstance(found, Record) and found.kind == "union"):
                 return name
             at, found = at + member.bits_at // 8, member.type
-        initial = self._new.initial
+        initial = None if blank else self._new.initial
         data = self._new.mapped.read(initial + at, found.size) if initial else bytes(found.size)
         value = _value(found, data)
         return f"{name} = {value}" if value else name
@@ -266,11 +292,8 @@ class _Maker:
 
     def _program(self, path: str, old: Type, new: Type, tally: _Tally) -> int:
         """The number of the program that turns an ``old`` into a ``new``."""
-        key = (id(old), id(new))
-        number = self._known.setdefault(key, len(self._programs))
-        if number == len(self._programs):
-            self._programs.append(None)
-            self._alive += [old, new]
+        old, new = self._twin(old, new)
+        number = self._number_of(old, new)
         operations: list[Operation] = []
         own = self._own.get((new.name, "")) if isinstance(old, Record) and isinstance(new, Record) else None
         if own and isinstance(new, Record):
@@ -288,6 +311,25 @@ class _Maker:
             merged = (Operation(Kind.COPY, 0, 0, a=old.size),)  # the gaps too: nothing new can lie in them
         self._programs[number] = Program(name, old.size, new.size, merged)
         return number
+
+    def _number_of(self, old: Type, new: Type) -> int:
+        """That of a program, which may be made later."""
+        number = self._known.setdefault((id(old), id(new)), len(self._programs))
+        if number == len(self._programs):
+            self._programs.append(None)
+            self._alive += [old, new]
+        return number
+
+    def _twin(self, old: Type, new: Type) -> tuple[Type, Type]:
+        """For a record that changed, the pair that stands for it in all translation units that see it alike."""
+        if not (isinstance(old, Record) and isinstance(new, Record)) or self._difference(old, new, {}) is None:
+            return old, new
+        pairs = self._twins.setdefault(old.name, [])
+        for one, two in pairs:
+            if (one is old or _alike(one, old, set())) and (two is new or _alike(two, new, set())):
+                return one, two
+        pairs.append((old, new))
+        return old, new
 
     def _convert(
         self, out: list[Operation], path: str, name: str, old: Type, new: Type,
@@ -444,6 +486,7 @@ class _Maker:
         self._pointers = True
         target_old, target_new = old.to(), new.to()
         difference = self._difference(target_old, target_new, {})
+        path = path.replace("->.", "->")
         flags, text = 0, len(self._texts)
         if difference is not None:
             flags = POINTS_TO_CHANGED
@@ -453,13 +496,17 @@ class _Maker:
         for target in (target_old, target_new):
             self._keep = self._keep or _may_point_home(target)
         number = NONE
+        target_old, target_new = self._whole(self._old, target_old), self._whole(self._new, target_new)
         if isinstance(target_old, Record) and isinstance(target_new, Record) and target_old.size and target_new.size:
-            if (id(target_old), id(target_new)) not in self._known:
-                try:  # noqa: SIM105 - what is refused here is refused when something of it is carried
-                    self._program(path, target_old, target_new, _Tally())
-                except _Refusal:
-                    pass
-            number = self._known[id(target_old), id(target_new)]
+            target_old, target_new = self._twin(target_old, target_new)
+            number = self._number_of(target_old, target_new)
+            if self._programs[number] is None:
+                self._wanted.append((number, f"{path}->", target_old, target_new))
+        elif isinstance(target_old, Pointer) and isinstance(target_new, Pointer) and difference is not None:
+            number = self._number_of(target_old, target_new)
+            self._wanted.append((number, f"{path}->", target_old, target_new))
+        elif isinstance(target_old, Scalar | Enum | Pointer) and target_old.size > 1:
+            number = self._copy(target_old.size)  # a member, not the object that begins with it
         out.append(Operation(Kind.POINTER, from_ // 8, to // 8, a=flags, b=number, text=text))
 
     def _number(
@@ -546,8 +593,10 @@ class _Maker:
 
         Follows pointers: what cannot be reached from here does not count.
         """
+        if self._looks_further and (isinstance(old, Opaque) or isinstance(new, Opaque)):
+            old, new = self._whole(self._old, old), self._whole(self._new, new)
         key = (id(old), id(new))
-        if old is new or key in met:
+        if key in met or (old is new and not self._leads_elsewhere(old)):
             return None
         if key in self._differences:
             return self._differences[key]
@@ -590,6 +639,152 @@ class _Maker:
         if isinstance(old, Opaque) or isinstance(new, Opaque):
             return None  # declared only, on one side at least: code that does not see inside cannot see a change
         return ""
+
+    def _leads_elsewhere(self, type_: Type) -> bool:
+        """Whether pointers in a type lead to one that is only declared, and may differ though this one is the same."""
+        known = self._leads.get(id(type_))
+        if known is not None or not self._looks_further:
+            return bool(known)
+        met: dict[int, Type] = {}
+        ahead = [type_]
+        while ahead:
+            each = ahead.pop()
+            if id(each) in met or self._leads.get(id(each)) is False:
+                continue
+            met[id(each)] = each
+            if isinstance(each, Opaque) and each.name and not each.size and each.name != "void":
+                self._alive.append(type_)
+                self._leads[id(type_)] = True
+                return True
+            if isinstance(each, Record):
+                ahead += [member.type for member in each.members]
+            elif isinstance(each, Array):
+                ahead.append(each.of)
+            elif isinstance(each, Pointer):
+                ahead.append(each.to())
+        self._alive += met.values()
+        self._leads.update(dict.fromkeys(met, False))
+        return False
+
+    def _whole(self, side: Layout, type_: Type) -> Type:
+        """A type that is only declared where a pointer to it stands: as the plugin's other source files define it."""
+        if not isinstance(type_, Opaque) or not type_.name or type_.size:
+            return type_
+        found = list(self._defined(side, type_.name))
+        return found[0] if found and all(_alike(found[0], each, set()) for each in found[1:]) else type_
+
+    def _defined(self, side: Layout, name: str) -> Iterator[Record]:
+        """Every definition of that name, of C++ in any scope."""
+        names = self._scoped.get(id(side))
+        if names is None:
+            names = self._scoped[id(side)] = {}
+            for full in side.debug.records:
+                names.setdefault(full.rpartition("::")[2], []).append(full)
+        for full in names.get(name, ()):
+            for each in side.debug.records[full]:
+                if isinstance(found := each(), Record) and found.size:
+                    yield found
+
+    # --- typed blocks ----------------------------------------------------------------------------------------
+
+    def _blocks(self) -> tuple[list[BlockType], list[str]]:
+        """What hr_new is called for in the old code, and whatever else a pointer leads to that has changed."""
+        found: dict[str, BlockType] = {}
+        titles: dict[int, str] = {}
+        are = _typed(self._new)
+        for name, types in _typed(self._old).items():
+            pairs = self._matches(types, are.get(name, []))
+            if not pairs or not all(old.size and new.size for old, new in pairs):
+                continue
+            changed = any(self._difference(old, new, {}) is not None for old, new in pairs)
+            if len(pairs) > 1:
+                if changed:
+                    found[name] = BlockType(name, NONE, True, _AMBIGUOUS)
+                continue
+            old, new = self._twin(*pairs[0])
+            number = self._number_of(old, new)
+            self._wanted.append((number, name, old, new))
+            titles.setdefault(number, name)
+            renamed = f"{new.kind} {new.name}" if name not in are and isinstance(new, Record) else ""
+            found[name] = BlockType(name, number, changed, "", renamed if renamed != name else "")
+        self._make_wanted()
+        for number, old, new in self._changed():
+            renamed = f"{new.kind} {new.name}" if new.name != old.name else ""
+            for name in (old.name, f"{old.kind} {old.name}"):
+                known = found.setdefault(name, BlockType(name, number, True, "", renamed))
+                if known.program not in (number, NONE):
+                    found[name] = BlockType(name, NONE, True, _AMBIGUOUS)
+        words = [f"blocks of {title}: {tally.words()}" for title, tally in self._told(titles)]
+        return [checked for each in found.values() if (checked := self._checked(each))], words
+
+    def _changed(self) -> list[tuple[int, Record, Record]]:
+        """Records that changed and that have a program, which may be a refused one."""
+        while True:
+            found = [
+                (self._known[id(old), id(new)], old, new)
+                for pairs in self._twins.values()
+                for old, new in pairs
+                if (id(old), id(new)) in self._known and old.name and old.size and new.size
+            ]
+            missing = [
+                (number, f"{old.kind} {old.name}", old, new)
+                for number, old, new in found
+                if self._programs[number] is None and number not in self._refused
+            ]
+            if not missing:
+                return found
+            self._wanted += missing
+            self._make_wanted()
+
+    def _told(self, titles: dict[int, str]) -> Iterator[tuple[str, _Tally]]:
+        """Of which types hr_new is called for there is something to say."""
+        for number, title in titles.items():
+            tally = self._tallies.get(number)
+            if tally and any(tally.kinds.values()) and number not in self._refused:
+                yield title, tally
+
+    def _checked(self, block: BlockType) -> BlockType | None:
+        """With the reason where it cannot be carried over; None where it stays as it is."""
+        refusal = self._refused.get(block.program)
+        if refusal is not None:
+            return BlockType(block.name, NONE, True, str(refusal)) if block.changed else None
+        tally = self._tallies.get(block.program)
+        return block._replace(changed=True) if tally and tally.kinds.get("migrated") else block
+
+    def _matches(self, old: list[Type], new: list[Type]) -> list[tuple[Type, Type]]:
+        """What each of them is in the new code, where that is known: one pair, if all mean the same."""
+        if not new:
+            new = [now for now in (self._now(old[0]),) if now is not None]
+        old, new = _distinct(old), _distinct(new)
+        if len(old) == len(new):
+            return list(zip(old, new, strict=True))
+        return [(one, two) for one in old for two in new]
+
+    def _now(self, old: Type) -> Type | None:
+        """The type of that name in code that does not call hr_new for it any more."""
+        if isinstance(old, Record):
+            found = _distinct(list(self._defined(self._new, old.name)))
+            return found[0] if len(found) == 1 else None
+        if isinstance(old, Pointer):
+            target = self._now(old.to())
+            return Pointer(old.size, lambda: target) if target is not None else None
+        return old
+
+    def _make_wanted(self) -> None:
+        """Programs of what is pointed to; what cannot be made is refused where something of it is in use."""
+        while self._wanted:
+            number, path, old, new = self._wanted.pop()
+            if number in self._tallies:
+                continue
+            tally, before = _Tally(), self._programs[number]
+            self._tallies[number] = tally
+            try:
+                self._program(path, old, new, tally)
+            except _Refusal as refusal:
+                self._refused[number] = refusal
+            self._programs[number] = before or self._programs[number]
+            fresh = tally.kinds.get("new", [])
+            fresh[:] = [self._with_value(each, new, blank=True) for each in fresh]
 
     # --- statics ---------------------------------------------------------------------------------------------
 
@@ -764,12 +959,60 @@ def _may_point_home(type_: Type) -> bool:
     return look(type_, 0)
 
 
+def _typed(side: Layout) -> dict[str, list[Type]]:
+    """The types that hr_new is called for, by the name that stands there."""
+    found: dict[str, list[Type]] = {}
+    for variable in side.debug.variables:
+        if variable.name == _BLOCK and isinstance(note := variable.type(), Record) and len(note.members) == 2:
+            text, pointer = (member.type for member in note.members)
+            if isinstance(pointer, Pointer):
+                name = side.mapped.read(variable.address, text.size).split(b"\0")[0].decode("utf-8", "replace")
+                found.setdefault(name, []).append(pointer.to())
+    return found
+
+
+def _distinct(types: Iterable[_Any]) -> list[_Any]:
+    """One of each that are alike."""
+    found: list[_Any] = []
+    for each in types:
+        if not any(each is other or _alike(each, other, set()) for other in found):
+            found.append(each)
+    return found
+
+
+def _alike(one: Type, other: Type, met: set[tuple[int, int]]) -> bool:
+    """Whether two source files mean the same by a type, as far as pointers lead."""
+    if one is other or (id(one), id(other)) in met:
+        return True
+    met.add((id(one), id(other)))
+    if isinstance(one, Record) and isinstance(other, Record):
+        return (one.name, one.kind, one.size, one.obstacle, len(one.members)) == (
+            other.name, other.kind, other.size, other.obstacle, len(other.members)
+        ) and all(
+            (left.name, left.bits_at, left.bits) == (right.name, right.bits_at, right.bits)
+            and _alike(left.type, right.type, met)
+            for left, right in zip(one.members, other.members, strict=True)
+        )  # fmt: skip
+    if isinstance(one, Array) and isinstance(other, Array):
+        return one.count == other.count and _alike(one.of, other.of, met)
+    if isinstance(one, Pointer) and isinstance(other, Pointer):
+        return _alike(one.to(), other.to(), met)
+    if isinstance(one, Opaque) or isinstance(other, Opaque):
+        names = [each.name for each in (one, other) if isinstance(each, Opaque | Record)]
+        return len(names) == 2 and names[0] == names[1]
+    if isinstance(one, Function) and isinstance(other, Function):
+        return True
+    return one == other
+
+
 def _variables(side: Layout, constant: bool = False) -> dict[tuple[str, ...], list[Variable]]:
     """What keeps a value in the library (or cannot change there), by what it is known as."""
     found: dict[tuple[str, ...], list[Variable]] = {}
     met: set[int] = set()
     for variable in side.debug.variables:
         if variable.address in met or side.mapped.is_variable(variable.address) == constant:
+            continue
+        if variable.name == _RUNTIME:
             continue
         met.add(variable.address)
         names = tuple(part for part in variable.scope if not part.isdigit())

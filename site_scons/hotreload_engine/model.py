@@ -305,6 +305,8 @@ class Host:
     """File name of the generation that it runs."""
     lost: int = 0
     """Values that did not fit into their new type, in the last change-over."""
+    blocks: int = 0
+    """Typed blocks (hr_new) that it carried over, because their types changed."""
     trouble: str = ""
     """Why this process must not be signalled (no handler, stopped answering, ...); "" if it may be."""
     guard: str = ""

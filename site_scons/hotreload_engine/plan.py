@@ -3,7 +3,8 @@
 ``layout.py`` makes plans, ``src/hotreload.h`` carries them out. The file is written and read on the same machine, so
 its numbers are in that machine's order:
 
-    magic "HRPLAN1\\n" · CRC-32 of what follows · counts · programs · operations · statics · symbols · tables · strings
+    magic "HRPLAN2\\n" · CRC-32 of what follows · counts · programs · operations · statics · symbols · blocks · tables ·
+    strings
 
 A *program* turns one object of an old type into one of the new type: a list of operations on (old bytes, new bytes),
 which begin as the new generation's own defaults. Offsets are bytes from the object's beginning (bits for BITS).
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-MAGIC = b"HRPLAN1\n"
+MAGIC = b"HRPLAN2\n"
 NONE = 0xFFFFFFFF
 """No program, no table, no text."""
 
@@ -86,6 +87,20 @@ class Landmark(NamedTuple):
     title: str
 
 
+class BlockType(NamedTuple):
+    """Memory that hr_new gave for this type."""
+
+    name: str
+    """As it stands in hr_new."""
+    program: int
+    """For one element; NONE: a host that has such blocks must not take this step."""
+    changed: bool
+    """Its layout, or that of something that it points to. Without any change of blocks in use all stay as they are."""
+    refusal: str = ""
+    renamed: str = ""
+    """What later generations will know it as, where nothing in the new code calls it by ``name``."""
+
+
 NONE64 = 0xFFFFFFFFFFFFFFFF
 LOST = -(2**63)
 """In a table of an enumeration: its enumerator is gone and its number means another one now."""
@@ -104,6 +119,7 @@ class Plan:
     statics: tuple[Static, ...] = ()
     landmarks: tuple[Landmark, ...] = ()
     """Sorted by ``old``."""
+    blocks: tuple[BlockType, ...] = ()
     tables: tuple[tuple[tuple[int, int], ...], ...] = ()
     """Of enumerations: (old value, new value or LOST)."""
     texts: tuple[str, ...] = ()
@@ -151,10 +167,15 @@ def encode(plan: Plan) -> bytes:
     landmarks = b"".join(
         struct.pack("=QQQII", mark.old, mark.size, mark.new, mark.program, text(mark.title)) for mark in plan.landmarks
     )
+    blocks = b"".join(
+        struct.pack("=IIIIII", text(b.name), b.program, text(b.refusal), text(b.renamed), int(b.changed), 0)
+        for b in plan.blocks
+    )
     words, refusal = text(plan.words), text(plan.refusal)
     head = struct.pack(
-        "=QQIIIIIIIIII", plan.old_state, plan.new_state, plan.state, int(plan.keep), words, refusal,
-        len(plan.programs), total, len(plan.statics), len(plan.landmarks), len(tables) // 16, len(strings),
+        "=QQIIIIIIIIIIII", plan.old_state, plan.new_state, plan.state, int(plan.keep), words, refusal,
+        len(plan.programs), total, len(plan.statics), len(plan.landmarks), len(blocks) // 24,
+        len(tables) // 16, len(strings), 0,
     )  # fmt: skip
-    body = head + bytes(programs) + bytes(operations) + statics + landmarks + bytes(tables) + bytes(strings)
+    body = head + bytes(programs) + bytes(operations) + statics + landmarks + blocks + bytes(tables) + bytes(strings)
     return MAGIC + struct.pack("=II", zlib.crc32(body), len(body)) + body
