@@ -3549,7 +3549,8 @@ static uint64_t hr__where(const hr__plan *plan, uint32_t number, uint64_t offset
         if (operation->kind == HR__CALL_OWN && inner) return HR__GONE;
         return inner == HR__GONE ? HR__GONE : end + step * operation->to_step + inner;
     }
-    return offset == 0 ? 0 : HR__GONE;
+    /* A number or a pointer that an object began with, or the object as another type calls it. */
+    return offset == 0 && !(target < plan->head->programs && !plan->programs[target].name) ? 0 : HR__GONE;
 }
 
 static void hr__refuse(hr__move *move, const hr__operation *operation, const char *why, const char *what)

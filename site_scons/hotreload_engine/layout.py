@@ -692,6 +692,7 @@ class _Maker:
         found: dict[str, BlockType] = {}
         titles: dict[int, str] = {}
         are = _typed(self._new)
+        self._make_wanted()
         for name, types in _typed(self._old).items():
             pairs = self._matches(types, are.get(name, []))
             if not pairs or not all(old.size and new.size for old, new in pairs):
@@ -773,7 +774,7 @@ class _Maker:
     def _make_wanted(self) -> None:
         """Programs of what is pointed to; what cannot be made is refused where something of it is in use."""
         while self._wanted:
-            number, path, old, new = self._wanted.pop()
+            number, path, old, new = self._wanted.pop(0)  # the state's come first: their paths are the telling ones
             if number in self._tallies:
                 continue
             tally, before = _Tally(), self._programs[number]
