@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import ROOT, need, until
+import ticker
+from harness import ROOT, need, project, until
 from hotreload_engine import elf
 from hotreload_engine.carry import Carrier
 from hotreload_engine.plan import encode
@@ -540,3 +541,33 @@ void to_text(void *now, const void *was, const void *object)
         assert host.ask("show") == "1 east"
         _, said = host.reload(workshop.library(new.replace("char *name;", "char *name; double more[9];")))
         assert said.startswith("changed 3") and host.ask("show") == "1 east"
+
+
+# --- the whole way ------------------------------------------------------------------------------------------
+
+
+def test_the_report_tells_of_blocks(tmp_path: Path) -> None:
+    """scons reload says what became of the blocks and how many there were; an undo takes them back."""
+    with project(tmp_path / "tree") as made:
+        ticker.lay(made)
+        made.edit("src/plug.h", "unsigned calls; }", "unsigned calls; struct chunk *first; }")
+        made.edit(
+            "src/plug.c",
+            "void plug_tick(plug_state *state) { state->calls++; }",
+            "struct chunk { int tile; struct chunk *next; };\n"
+            "void plug_tick(plug_state *state)\n{\n    struct chunk *made = state->calls < 12 ? hr_new(struct chunk, 1) : NULL;\n"
+            "    if (!made) return;\n    made->next = state->first;\n    state->first = made;\n    if (++state->calls == 12) fprintf(stderr, \"twelve\\n\");\n}\n"
+            "static unsigned many(const struct chunk *c) { return c ? 1 + many(c->next) : 0; }\n",
+        )
+        made.edit("src/plug.c", "number_variable, state->calls", "number_variable, many(state->first)")
+        made.scons()
+        host = made.host()
+        host.wait_line("twelve")
+        made.edit("src/plug.c", "int tile;", "int tile, light;")
+        ticker.set_number(made, 2)
+        output = made.scons("reload", "-Q")
+        assert "blocks of struct chunk: 2 kept, 1 new (light = 0) · 12 blocks carried over" in output
+        host.wait_line("numbers 2 2 2 calls 12")
+        output = made.scons("reload", "-Q", "--hot-undo")
+        assert "1 gone (light) · 12 blocks carried over" in output
+        host.wait_line("numbers 1 1 1 calls 12", len(host.lines))
