@@ -568,6 +568,7 @@ def test_the_report_tells_of_blocks(tmp_path: Path) -> None:
         output = made.scons("reload", "-Q")
         assert "blocks of struct chunk: 2 kept, 1 new (light = 0) · 12 blocks carried over" in output
         host.wait_line("numbers 2 2 2 calls 12")
+        lines = len(host.lines)
         output = made.scons("reload", "-Q", "--hot-undo")
         assert "1 gone (light) · 12 blocks carried over" in output
-        host.wait_line("numbers 1 1 1 calls 12", len(host.lines))
+        host.wait_line("numbers 1 1 1 calls 12", lines)
