@@ -220,7 +220,7 @@
      After a crash blocks that went over are as they were at the change-over, at their old address, and what the new code
      had freed is there again (it is freed only when no crash can come any more). Blocks of unchanged types are not put back.
      Blocks belong to the plugin whose code makes them. Those that the host's own code makes are the plugin's where there is one,
-     and are left alone where there are several. hr_close frees those of its plugin.
+     and are left alone where there are several; so are those of a library that several hr_open have opened. hr_close frees those of its plugin.
 
    RESTART
      When the functions changed, `scons watch --hot-run` ends its host and starts it again. At a safe point, after
@@ -825,7 +825,7 @@ struct hr_host {
     const void *thread;         /* of the last hr_poll: an address of its own */
 
     hr__heap heap;
-    unsigned blocks; /* atomic: typed ones that the last change-over carried */
+    unsigned blocks, moved; /* atomic: typed ones that the last change-over carried, and carried elsewhere */
 
     /* A new start by the builder, see RESTART. */
     int asked;                  /* atomic: the safe point is to leave its state; set by the loader */
@@ -939,6 +939,8 @@ static int hr__join(char *path, const char *head, const char *tail)
 
 static void hr__guard_forked(hr_host *host);
 static void hr__blocks_forked(void);
+static void hr__lock_blocks(void);
+static void hr__unlock_blocks(void);
 static void hr__guard_drop(hr__generation *generation);
 static void hr__put_guard(const hr_host *host, char *record);
 
@@ -995,7 +997,7 @@ static int hr__take_slot(hr_host *host, const char **reason)
     sigaddset(&mine, number);
     *reason = "too many hosts in this process: define HR_MAX_HOSTS larger";
     pthread_mutex_lock(&hr__slots_lock);
-    if (!hr__atfork) hr__atfork = pthread_atfork(NULL, NULL, hr__in_child) == 0;
+    if (!hr__atfork) hr__atfork = pthread_atfork(hr__lock_blocks, hr__unlock_blocks, hr__in_child) == 0;
     for (slot = 0; slot < HR_MAX_HOSTS && taken < 0; slot++)
         if (!hr__slots[slot].host) {
             if (hr__slots[slot].wake_fd <= 0) hr__slots[slot].wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -1202,8 +1204,9 @@ static void hr__write_record(hr_host *host, int closed)
                  host->signal);
     hr__put_line(record, "generation %u\nfile %s\n", running ? running->number : 0u, hr__file_of(running));
     hr__put_line(record, "tried %u\nstatus %s\nsequence %u\n", host->tried, status, ++host->sequence);
-    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\nblocks %u\n", host->load_us,
-                 pause_us, hr__load(host->swaps), host->kept, hr__load(host->lost), hr__load(host->blocks));
+    hr__put_line(record, "load_us %.1f\npause_us %.3f\nswaps %u\nkept %u\nlost %u\nblocks %u\nmoved %u\n",
+                 host->load_us, pause_us, hr__load(host->swaps), host->kept, hr__load(host->lost),
+                 hr__load(host->blocks), hr__load(host->moved));
     hr__put_line(record, "state_size %llu\n", (unsigned long long)(running ? running->state_size : 0));
     pthread_mutex_lock(&host->lock); /* after a crash the owner writes it */
     hr__escape(line, host->reason[0] ? host->reason : host->excuse);
@@ -1400,6 +1403,13 @@ static void hr__populate(const hr__image *image)
     }
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define HR__ADDRESSES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HR__ADDRESSES 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HR__SANITIZED 1
 #elif defined(__has_feature)
@@ -1410,12 +1420,13 @@ static void hr__populate(const hr__image *image)
 
 /* --- typed blocks: the registry (any thread) ---------------------------------------------------------------------- */
 
-#ifdef HR__SANITIZED
+#ifdef HR__ADDRESSES
 #define HR__SLACK(size) ((size_t)0) /* the sanitizer is to see where a block ends */
 #else
 #define HR__SLACK(size) ((size) < 16 ? (size_t)0 : ((size) / 4 + 7) & ~(size_t)7)
 #endif
 #define HR__PLACES 65536 /* a power of two */
+#define HR__SHARED UINT_MAX /* instead of a host: several have this very library open, and whose a block is cannot be told */
 
 static pthread_mutex_t hr__blocks_lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread int hr__blocks_depth __attribute__((tls_model("initial-exec"))); /* the lock is this thread's */
@@ -1511,10 +1522,10 @@ static size_t hr__room(size_t size, size_t count)
 {
     const size_t most = (SIZE_MAX >> 1) - 64, each = size + HR__SLACK(size);
     if (size > most / 2 || (count && each > most / count)) return 0;
-#ifdef HR__SANITIZED
+#ifdef HR__ADDRESSES
     return count && size ? count * each : 1;
 #else
-    return count * each + 16;
+    return count * each + 16; /* its end is in it: no other memory begins there */
 #endif
 }
 
@@ -1534,11 +1545,12 @@ static void *hr__take_block(hr__allocator *from, const char *type, size_t size, 
     block->count = count;
     block->capacity = room;
     for (;;) {
-        unsigned generation;
+        unsigned owner, generation;
         hr__lock_blocks();
-        heap = from->host ? hr__heap_of(from->host) : hr__heaps && !hr__heaps->next ? hr__heaps : NULL;
+        owner = hr__load(from->host);
+        heap = owner ? hr__heap_of(owner) : hr__heaps && !hr__heaps->next ? hr__heaps : NULL;
         if (!heap) break;
-        generation = from->host ? from->generation : heap->generation;
+        generation = owner ? from->generation : heap->generation;
         kind = hr__find_kind(heap, type, size, generation);
         if (!kind && made) {
             kind = made;
@@ -1572,6 +1584,7 @@ static void *hr__take_block(hr__allocator *from, const char *type, size_t size, 
 static void hr__give_block(hr__allocator *from, void *data)
 {
     hr__block *block, **place;
+    unsigned owner;
     if (!data) return;
     hr__lock_blocks();
     place = hr__find_block(data);
@@ -1592,6 +1605,8 @@ static void hr__give_block(hr__allocator *from, void *data)
         *place = block->chained;
         block->before->next = block->next;
         block->next->before = block->before;
+    } else if ((owner = hr__load(from->host)) != 0 && owner != HR__SHARED && !hr__heap_of(owner)) {
+        data = NULL; /* after hr_close, which has freed it: from a destructor at the program's end */
     }
     hr__unlock_blocks();
     free(block);
@@ -1732,16 +1747,23 @@ static void hr__close_heap(hr_host *host)
 static void hr__fill_allocator(const hr_host *host, const hr__generation *generation)
 {
     char name[NAME_MAX + 32];
-    hr__allocator *const *found;
+    hr__allocator *const *found, *ours;
     if (!host->desc.name || strlen(host->desc.name) >= NAME_MAX) return;
     snprintf(name, sizeof name, "hr_blocks_of_%s", host->desc.name);
     found = (hr__allocator *const *)dlsym(generation->handle, name);
     dlerror();
     if (!found) return; /* a plugin without HR_STATE, or built with an older header */
-    (*found)->host = host->serial;
-    (*found)->generation = generation->number;
-    (*found)->take = hr__take_block;
-    (*found)->give = hr__give_block;
+    ours = *found;
+    hr__lock_blocks();
+    if (!ours->take) {
+        ours->generation = generation->number;
+        hr__store(ours->host, host->serial);
+        ours->give = hr__give_block;
+        ours->take = hr__take_block;
+    } else if (ours->host != host->serial) { /* this file is another host's too, or was that of one that is closed */
+        hr__store(ours->host, ours->host != HR__SHARED && !hr__heap_of(ours->host) ? host->serial : HR__SHARED);
+    }
+    hr__unlock_blocks();
 }
 
 /* --- the guard ---------------------------------------------------------------------------------------------------- */
@@ -3878,12 +3900,16 @@ static void hr__settle_blocks(hr_host *host, hr__generation *generation)
 {
     hr__heap *heap = &host->heap;
     hr__kind *kind;
+    unsigned moved = 0;
+    size_t index;
     hr__drop_undo(heap);
     heap->moves = generation->plan.moves;
     heap->count = generation->plan.count;
     generation->plan.moves = NULL;
     generation->plan.count = 0;
+    for (index = 0; index < heap->count; index++) moved += heap->moves[index].bytes == NULL;
     hr__store(host->blocks, (unsigned)heap->count);
+    hr__store(host->moved, moved);
     for (kind = heap->kinds; kind; kind = kind->next) {
         if (kind->generation != heap->generation) continue;
         kind->held = 1;

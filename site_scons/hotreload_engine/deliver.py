@@ -484,6 +484,7 @@ class Delivery:
         state = state or (f"{now.state_size} bytes kept" if now.state_size else "")
         if now.blocks:
             state += f" · {now.blocks} block{'s' * (now.blocks > 1)} carried over"
+            state += f", {now.moved} to another address" if now.moved else ""
         if now.lost:
             state += f" · {now.lost} values did not fit and became the nearest that does"
         return state

@@ -307,6 +307,8 @@ class Host:
     """Values that did not fit into their new type, in the last change-over."""
     blocks: int = 0
     """Typed blocks (hr_new) that it carried over, because their types changed."""
+    moved: int = 0
+    """Those of them that are elsewhere now."""
     trouble: str = ""
     """Why this process must not be signalled (no handler, stopped answering, ...); "" if it may be."""
     guard: str = ""

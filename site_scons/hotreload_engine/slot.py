@@ -504,6 +504,7 @@ def parse_record(data: bytes, path: str) -> Host:
             file="" if fields["file"] == "-" else fields["file"],
             lost=int(fields.get("lost", "0")),
             blocks=int(fields.get("blocks", "0")),
+            moved=int(fields.get("moved", "0")),
             guard=fields.get("guard", ""),
             crash=_crash(fields["crash"].split(" "), int(fields["pid"])) if "crash" in fields else None,
             saved=_unescaped(fields["saved"]) if "saved" in fields else None,
