@@ -6,34 +6,34 @@
      signals; this file is the host's half. Whatever fails, the old code goes on and the reason is told.
 
    A PLUGIN
-       // plug.h: names and types of the functions, in one place
-       #include "hotreload.h"
-       typedef struct plug_state { unsigned calls; } plug_state;
-       #define PLUG_FUNCTIONS(X) \
-           X(plug_hello, void, (plug_state *state))
-       HR_FUNCTIONS(plug, PLUG_FUNCTIONS)
+     | // plug.h: names and types of the functions, in one place
+     | #include "hotreload.h"
+     | typedef struct plug_state { unsigned calls; } plug_state;
+     | #define PLUG_FUNCTIONS(X) \
+     |     X(plug_hello, void, (plug_state *state))
+     | HR_FUNCTIONS(plug, PLUG_FUNCTIONS)
 
-       // plug.c
-       #include "plug.h"
-       HR_STATE(plug, plug_state)
-       void plug_hello(plug_state *state) { state->calls++; }
+     | // plug.c
+     | #include "plug.h"
+     | HR_STATE(plug, plug_state)
+     | void plug_hello(plug_state *state) { state->calls++; }
 
    A HOST
-       #define HOTRELOAD_IMPLEMENTATION            // in one file, and there before any other #include
-       #include "hotreload.h"
-       #include "plug.h"
-       HR_TABLE(plug, PLUG_FUNCTIONS)              // static struct plug_functions plug: a typed pointer a function
-       int main(void)
-       {
-           hr_host *host;
-           hr_desc desc = HR_DESC(plug, "$ORIGIN/libplug.so");
-           hr_result now = hr_open(&host, &desc);
-           for (;;) {
-               now = hr_poll(host);                              // the safe point
-               if (now.generation) plug.plug_hello((plug_state *)now.state);
-               hr_wait(host, 1000);                              // or your own poll loop with hr_fd(host)
-           }
-       }
+     | #define HOTRELOAD_IMPLEMENTATION            // in one file, and there before any other #include
+     | #include "hotreload.h"
+     | #include "plug.h"
+     | HR_TABLE(plug, PLUG_FUNCTIONS)              // static struct plug_functions plug: a typed pointer a function
+     | int main(void)
+     | {
+     |     hr_host *host;
+     |     hr_desc desc = HR_DESC(plug, "$ORIGIN/libplug.so");
+     |     hr_result now = hr_open(&host, &desc);
+     |     for (;;) {
+     |         now = hr_poll(host);                              // the safe point
+     |         if (now.generation) plug.plug_hello((plug_state *)now.state);
+     |         hr_wait(host, 1000);                              // or your own poll loop with hr_fd(host)
+     |     }
+     | }
      Link it with -ldl -pthread (glibc before 2.34; harmless later). Call the plugin only through the table: a direct
      call links the plugin into the host for good, and later generations' own calls would bind to that old copy (the
      builder refuses such a host).
@@ -4842,12 +4842,25 @@ static void *hr__loader(void *argument)
 
 /* --- the face ----------------------------------------------------------------------------------------------------- */
 
-/* desc->library → absolute path, lexically. */
+/* Cuts the version off a library's name: libplug.so.1.2.3 and the links that lead to it are all libplug.so. */
+static void hr__unversion(char *base)
+{
+    char *end = base + strlen(base), *digit;
+    for (;;) {
+        for (digit = end; digit > base && digit[-1] >= '0' && digit[-1] <= '9'; digit--) {
+        }
+        if (digit == end || digit == base || digit[-1] != '.') break;
+        end = digit - 1;
+    }
+    if (end - base > 3 && strncmp(end - 3, ".so", 3) == 0) *end = '\0';
+}
+
+/* desc->library → absolute path, lexically, as scons names what it publishes. */
 static int hr__locate(hr_host *host)
 {
     static const char origin[] = "$ORIGIN/";
     const char *tail = host->desc.library ? host->desc.library : "$ORIGIN/libplug.so";
-    char head[PATH_MAX] = "";
+    char head[PATH_MAX] = "", *base;
     if (strncmp(tail, origin, sizeof origin - 1) == 0) {
         const ssize_t size = readlink("/proc/self/exe", head, sizeof head - 1);
         char *slash;
@@ -4860,7 +4873,9 @@ static int hr__locate(hr_host *host)
         if (!getcwd(head, sizeof head) || head[0] != '/' || !hr__join(head, head, "/")) return 0;
     }
     if (!hr__join(host->library, head, tail)) return 0;
-    host->base = strrchr(host->library, '/') + 1;
+    base = strrchr(host->library, '/') + 1;
+    hr__unversion(base);
+    host->base = base;
     return host->base[0] != '\0';
 }
 

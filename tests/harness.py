@@ -92,8 +92,8 @@ class Project:
         assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}"
         return done.stdout
 
-    def watch(self, *arguments: str, ready: bool = True) -> Watch:
-        watch = Watch(self, arguments, f"events{len(self._watches)}.ndjson")
+    def watch(self, *arguments: str, ready: bool = True, directory: str = ".") -> Watch:
+        watch = Watch(self, arguments, f"events{len(self._watches)}.ndjson", directory)
         self._watches.append(watch)
         if ready:
             watch.wait("ready")
@@ -158,7 +158,7 @@ class HostProcess:
 class Watch:
     """A running ``scons watch`` and its events."""
 
-    def __init__(self, project: Project, arguments: tuple[str, ...], events: str) -> None:
+    def __init__(self, project: Project, arguments: tuple[str, ...], events: str, directory: str = ".") -> None:
         self._events_path = project.path(events)
         self._events: list[Fields] = []
         self._read = 0
@@ -166,8 +166,8 @@ class Watch:
         self.output_path = project.path(events + ".txt")
         with self.output_path.open("wb") as output:
             self.process = subprocess.Popen(
-                project.command("watch", f"--hot-events={events}", *arguments),
-                cwd=project.root, env=project.environment, stdin=subprocess.DEVNULL, stdout=output,
+                project.command("watch", f"--hot-events={self._events_path}", *arguments),
+                cwd=project.root / directory, env=project.environment, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, process_group=0,
             )  # fmt: skip
 

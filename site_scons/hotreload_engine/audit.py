@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from typing import Any
 
+import SCons.Node
 import SCons.Node.FS
 
 from .files import changed_since
@@ -59,13 +60,20 @@ class Reads:
         SCons.Node.FS.FS.Glob = glob
 
     def stop(self, scripts: tuple[str, ...] = (), since: float | None = None) -> None:
-        """The phase is over. ``scripts``: files that were read before the recorder was there (the SConstruct), but not
-        before ``since`` (Unix seconds). None: what lies there now is to be believed, though somebody changed it."""
+        """The phase is over. ``scripts``: files beside SConscripts that were read before the recorder was there, though
+        not before ``since`` (Unix seconds). None: what lies there now is to be believed, though somebody changed it."""
         if not self._active:
             return
         self._active = False
         SCons.Node.FS.FS.Glob = self._scons_glob
         read = self._opened
+        for script in SCons.Node.SConscriptNodes:
+            place = script.get_abspath()
+            source = script.srcnode().rfile().get_abspath()  # of one in a variant directory a copy may have been read
+            if place in read:
+                read[source] = read.pop(place)
+            elif source not in read:  # before the recorder was there
+                scripts += (source,)
         if since is not None:
             read.update((path, "another") for path in scripts if changed_since(path, since, 0.0))
         self._contents = {path: content for path in {*read, *scripts} if (content := _content(path))}

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 TRIAL = "HOTRELOAD_TRIAL"
-"""Environment variable: read the SConscripts, build nothing, exit 0."""
+"""Environment variable: read the SConscripts, build nothing, say so on the descriptor that it names, exit 0."""
 CARRIED = "HOTRELOAD_CARRIED"
 """Environment variable: what the session before the re-exec hands on, as JSON."""
 
@@ -30,18 +30,28 @@ class Relaunch:
         self._directory = directory
 
     def trial(self) -> tuple[bool, str]:
-        """Whether the SConscripts can be read now, and what scons said."""
-        done = subprocess.run(
-            _command(),
-            cwd=self._directory,
-            env={**os.environ, TRIAL: "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        """Whether the SConscripts can be read now, to the end, and what scons said."""
+        reader, writer = os.pipe()
+        try:
+            done = subprocess.run(
+                _command(),
+                cwd=self._directory,
+                env={**os.environ, TRIAL: str(writer)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[writer],
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        finally:
+            os.close(writer)
+        with open(reader, "rb") as said:
+            os.set_blocking(reader, False)  # something that the SConscripts started may hold the other end open
+            whole = bool(said.read(1))
+        if done.returncode == 0 and not whole:
+            return False, f"{done.stdout}an SConscript calls Exit: nothing would be built any more\n"
         return done.returncode == 0, done.stdout
 
     def again(self, carried: Mapping[str, Any]) -> NoReturn:
@@ -54,7 +64,11 @@ class Relaunch:
 
 
 def is_trial() -> bool:
-    return TRIAL in os.environ
+    """Whether this process only tries whether the SConscripts can be read; then they have been, to the end."""
+    if TRIAL not in os.environ:
+        return False
+    os.write(int(os.environ[TRIAL]), b".")
+    return True
 
 
 def carried() -> dict[str, Any]:

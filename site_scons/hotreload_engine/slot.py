@@ -58,13 +58,16 @@ TOKEN_VARIABLE = "HOTRELOAD_STATE"
 _DIGITS = 12
 """Of the digest, in names."""
 _RECORD_SIZE = 4096
+_VERSION = re.compile(r"(?<=.\.so)(\.[0-9]+)+\Z")
+"""Of a library's name. It is no part of the names here: hosts open a link that leads to some version."""
 
 
 class Slot:
     """The run directory as one library sees it. Holds no state: every call reads what is there now."""
 
     def __init__(self, library: str) -> None:
-        parent, self._name = os.path.split(os.path.abspath(library))
+        parent, name = os.path.split(os.path.abspath(library))
+        self._name = _VERSION.sub("", name)
         self._parent = os.path.realpath(parent)
         self.directory = os.path.join(self._parent, DIRECTORY)
         self.library = os.path.join(self._parent, self._name)

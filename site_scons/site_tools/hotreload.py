@@ -264,7 +264,7 @@ class _Project:
     # --- in place of SCons's _build_targets --------------------------------------------------------------------
 
     def _build(self, fs, options, targets, target_top):
-        self._reads.stop(_sconstructs(fs, options), relaunch.began(self.carried))
+        self._reads.stop(_site_init(fs, options), relaunch.began(self.carried))
         if relaunch.is_trial():
             return [fs.Dir("#")]  # read without an error: that is all that was asked
         ours = [name for name in _TARGETS if name in map(str, SCons.Script.BUILD_TARGETS) and self._is_ours(name, fs)]
@@ -426,20 +426,10 @@ def _without(names):
     return left
 
 
-def _sconstructs(fs, options):
-    """The top-level files, which were read before this tool was there to see it, and the project's site_init.py."""
-    names = options.file or [
-        "SConstruct",
-        "Sconstruct",
-        "sconstruct",
-        "SConstruct.py",
-        "Sconstruct.py",
-        "sconstruct.py",
-    ]
-    paths = [os.path.join(fs.SConstruct_dir.get_abspath(), name) for name in names]
-    found = [path for path in paths if os.path.exists(path)][: len(options.file or [None])]
-    site = os.path.join(fs.SConstruct_dir.get_abspath(), options.site_dir or "site_scons", "site_init.py")
-    return (*found, *([site] if os.path.exists(site) else []))
+def _site_init(fs, options):
+    """The project's site_init.py, which was read before this tool was there to see it."""
+    place = os.path.join(fs.SConstruct_dir.get_abspath(), options.site_dir or "site_scons", "site_init.py")
+    return (place,) if os.path.exists(place) else ()
 
 
 def _sources(library):
