@@ -17,6 +17,7 @@ TOOL = ROOT / "site_scons" / "site_tools" / "hotreload.py"
 IMPORTS: dict[str, set[str]] = {
     "__init__": set(),
     "model": set(),
+    "processes": {"model"},
     "journal": {"model"},
     "diagnostics": set(),
     "screen": set(),
@@ -51,11 +52,12 @@ IMPORTS: dict[str, set[str]] = {
     "hosts": {"model", "slot"},
     "deliver": {"model", "journal", "files", "binary", "elf", "lines", "verify", "loader", "slot", "carry", "plan"}
     | {"programs", "hosts"},
-    "together": {"model", "journal", "slot", "deliver"},
-    "once": {"model", "journal", "deliver", "slot", "hosts", "together"},
+    "foreign": {"model", "processes"},
+    "together": {"model", "journal", "slot", "foreign", "deliver"},
+    "once": {"model", "journal", "deliver", "slot", "hosts", "foreign", "together"},
     "handover": {"model", "slot", "hosts", "deliver"},
     "runner": {"model"},
-    "relaunch": {"model"},
+    "relaunch": {"model", "processes"},
     "session": {
         "model",
         "journal",

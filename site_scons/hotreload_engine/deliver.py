@@ -171,12 +171,13 @@ class Delivery:
             build_id=generation.build_id or generation.digest,
             restores=generation.restores,
             hosts=len(judged.running),
+            foreign=sum(1 for host in self.plugin.foreign if host.signal),
             calls=calls,
             findings=judged.findings,
             together=together,
             check_ms=judged.check_ms,
             publish_ms=publish_ms,
-            **_timings(cause),
+            **timings(cause),
         )
 
     def refuse(self, error: HotReloadError) -> None:
@@ -525,7 +526,7 @@ class Delivery:
             state=state,
             save_to_reload_ms=_ms(now - cause.save_at) if cause.save_at is not None and not ack.pending else None,
             host_ms=host_ms,
-            **_timings(cause),
+            **timings(cause),
         )
         if not ack.ok and ack.host.crash and ack.host.crash.in_old_code:
             key = ack.host.crash.pid, ack.host.crash.file
@@ -618,7 +619,7 @@ def _near(frame: Frame) -> Frame:
     return replace(frame, file=frame.file.removeprefix(here))
 
 
-def _timings(cause: Cause) -> dict[str, Any]:
+def timings(cause: Cause) -> dict[str, Any]:
     build = cause.build
     if build is None or not build.steps:
         return {}

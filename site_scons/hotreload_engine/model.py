@@ -201,6 +201,22 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """A host without our runtime, as the user names it: by its command, its pid file, or both."""
+
+    command: tuple[str, ...] = ()
+    pidfile: str = ""
+    signal: int = 0
+    """By which it reloads itself; 0: it is only started, by ``--hot-run``."""
+    directory: str = ""
+    """Where the command is given."""
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.command) or self.pidfile
+
+
+@dataclass(frozen=True)
 class Plugin:
     """A library that hosts reload, known by the path where the linker puts it."""
 
@@ -209,6 +225,8 @@ class Plugin:
     """Programs built beside it that load it; empty when SCons knows of none."""
     sources: tuple[str, ...] = ()
     """Source files that it is linked from, as the user knows them: for "edit this and save"."""
+    foreign: tuple[Foreign, ...] = ()
+    """Hosts without our runtime: they open the library itself."""
 
     @property
     def name(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable
 
+from . import foreign
 from .deliver import Cause, what
 from .hosts import census
 from .journal import Journal
@@ -32,7 +34,10 @@ def undo(plugins: Iterable[Plugin], emit: Journal) -> bool:
 def _deliver(together: Together, undo: bool) -> bool:
     for delivery in together.deliveries:
         delivery.crashes(quietly=True)
-    good = call(together.publish(together.deliveries, Cause(), undo=undo), Cause(), everyone=True)
+    published = together.publish(together.deliveries, Cause(), undo=undo)
+    good = call(published, Cause(), everyone=True)
+    if not undo:  # what it goes back to is not where hosts without our runtime open it
+        good &= together.send(published, Cause(), everyone=True)
     return not any([delivery.crashes() for delivery in together.deliveries]) and good
 
 
@@ -54,10 +59,14 @@ def list_hosts(plugins: Iterable[Plugin], say: Callable[[str], None]) -> None:
             if host.guard not in ("", "on"):
                 state += f"; no crash guard: {host.guard}"
             say(f"  pid {host.pid}  {host.executable or '?'}  {state}")
+        for stranger in plugin.foreign:
+            for process in foreign.find(stranger):
+                state = process.trouble or f"pid {process.pid} can be sent {signal.Signals(stranger.signal).name}"
+                say(f"  {stranger.name}  {state}")
         for host in found.fallen:
             if host.crash:
                 say(f"  pid {host.pid}  has ended: #{host.crash.generation} crashed: {what(host.crash)}")
-        if not found.hosts:
+        if not found.hosts and not plugin.foreign:
             say("  no host is running")
         for note in found.notes:
             say(f"  {note}")

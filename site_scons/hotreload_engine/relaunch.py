@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from . import processes
+
 TRIAL = "HOTRELOAD_TRIAL"
 """Environment variable: read the SConscripts, build nothing, say so on the descriptor that it names, exit 0."""
 CARRIED = "HOTRELOAD_CARRIED"
@@ -87,9 +89,7 @@ def began(carried: Mapping[str, Any]) -> float | None:
         return None
     if "at" in carried:
         return float(carried["at"]) + _START
-    with open("/proc/self/stat", "rb") as file:  # proc(5): field 22, in ticks since boot
-        ticks = int(file.read().rpartition(b")")[2].split()[19])
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK") + _START
+    return processes.began("self") + _START
 
 
 def _command() -> list[str]:

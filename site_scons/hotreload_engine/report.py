@@ -95,6 +95,7 @@ def _ready(fields: _Fields, style: Style) -> list[str]:
         number = plugin["generation"]
         text.append(f"{plugin['plugin']} #{number}" if number else f"{plugin['plugin']} is not built yet")
     hosts = [f"pid {host['pid']} {host['state']}" for host in fields["hosts"]]
+    hosts += [f"pid {host['host']} {host['name']}" for host in fields.get("foreign", ()) if host["host"]]
     if fields["plugins"]:
         text += hosts or ["no host is running"]
     out = [" · ".join(text)]
@@ -156,9 +157,9 @@ def _published(fields: _Fields, style: Style) -> list[str]:
         out.append(
             style("warn", "undo") + f" {fields['plugin']} #{fields['generation']} is #{fields['restores']} again{by}"
         )
-    if not fields["hosts"] or not fields["calls"] or (by and not fields["restores"]):
+    count = fields["hosts"] + fields.get("foreign", 0)
+    if not count or not fields["calls"] or (by and not fields["restores"]):
         name = style("good", "published") + f" {fields['plugin']} #{fields['generation']}{by}"
-        count = fields["hosts"]
         hosts = f"{_count(count, 'host')} to be told: scons reload" if count else "no host is running"
         out.append(" · ".join([name, hosts, *([_work(fields)] if fields.get("of") else [])]))
     return out
@@ -185,6 +186,18 @@ def _reload(fields: _Fields, style: Style) -> list[str]:
     state = fields.get("state", "")
     dull = not state or (_ONLY_KEPT.fullmatch(state) and not style.verbose)
     return [" · ".join(parts), *([] if dull else [style("dim", "  " + state)])]
+
+
+def _sent(fields: _Fields, style: Style) -> list[str]:
+    if not fields["ok"]:
+        remedy = [f"  {fields['remedy']}"] if fields["remedy"] else []
+        return [style("warn", "not sent") + f" {fields['signal']} for {fields['plugin']}: {fields['reason']}", *remedy]
+    parts = [style("good", "sent") + f" {fields['signal']} to pid {fields['host']} for {fields['plugin']}"]
+    if "of" in fields:
+        parts.append(_work(fields))
+    if fields["save_to_sent_ms"] is not None:
+        parts.append(f"{_ms(fields['save_to_sent_ms'])} from save")
+    return [" · ".join(parts)]
 
 
 def _crash(fields: _Fields, style: Style) -> list[str]:
@@ -230,11 +243,12 @@ _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "refused": _refused,
     "published": _published,
     "reload": _reload,
+    "sent": _sent,
     "crash": _crash,
     "host": _host,
     "stopped": _stopped,
 }
-_CHATTY = frozenset({"ready", "change", "build", "published", "reload", "host", "stopped"})
+_CHATTY = frozenset({"ready", "change", "build", "published", "reload", "sent", "host", "stopped"})
 
 
 # --- words --------------------------------------------------------------------------------------------------

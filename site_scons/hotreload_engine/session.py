@@ -298,6 +298,8 @@ class Session:
             cause,
             self._inputs_changed,
         )
+        starting = self._runner.program if self._runner and not self._runner.pid else ""
+        self._together.send(published, cause, starting=starting)
         self._untidy |= any(published.values())
         self._note(published)
 
@@ -350,7 +352,7 @@ class Session:
         if runner is None:
             return
         running = {host.executable for delivery in self._deliveries for host in delivery.census()}
-        if runner.program in running:
+        if runner.program in running or self._together.is_running(runner.program):
             return
         try:
             runner.start()
@@ -656,6 +658,7 @@ class Session:
             "ready",
             plugins=plugins,
             hosts=[host for delivery in self._deliveries for host in delivery.running()],
+            foreign=self._together.strangers(),
             files=len(self._graph.inputs()),
             directories=len(self._graph.directories()),
             edit=os.path.relpath(sources[0], self._settings.directory) if sources and not again else "",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from .deliver import Cause, Delivery, Files, Judged
+from . import foreign
+from .deliver import Cause, Delivery, Files, Judged, timings
 from .journal import Journal
-from .model import Generation, HotReloadError, Plugin
+from .model import Foreign, Generation, HotReloadError, Plugin
 from .slot import publish_together
 
 
@@ -20,7 +23,10 @@ class Together:
         files = Files()
         libraries = [plugin.library for plugin in plugins]
         self.deliveries = tuple(Delivery(plugin, emit, files, libraries) for plugin in plugins)
+        self._emit = emit
         self._waiting: list[set[Delivery]] = []
+        self._new: set[Delivery] = set()
+        """Those whose last library was another than the one before."""
 
     def publish(
         self, fresh: Iterable[Delivery], cause: Cause, calls: bool = True, undo: bool = False
@@ -32,6 +38,7 @@ class Together:
         """
         judged = {delivery: delivery.judge(undo) for delivery in self.with_waiting(fresh)}
         published: dict[Delivery, Generation | None] = {}
+        self._new = {delivery for delivery, verdict in judged.items() if verdict and verdict.is_new}
         for group in _groups(judged):
             self._waiting = [waiting for waiting in self._waiting if not waiting & set(group)]
             published |= self._publish({delivery: judged[delivery] for delivery in group}, cause, calls)
@@ -70,6 +77,64 @@ class Together:
             others = [name for name in names if name != delivery.plugin.name]
             delivery.published(judged, generation, cause, ms, calls, others)
         return dict(zip(good, generations, strict=True))
+
+    def send(
+        self,
+        published: dict[Delivery, Generation | None],
+        cause: Cause,
+        everyone: bool = False,
+        starting: str = "",
+    ) -> bool:
+        """Send the hosts without our runtime their signals, once each, for what ``publish`` has published just now.
+
+        True: each was sent what it was to be sent. A host of a library that was refused is sent nothing. ``everyone``:
+        those too whose libraries are what they were. ``starting``: a program that will be started anyway if it does
+        not run.
+        """
+        good = True
+        for host in self.foreign:
+            theirs = [delivery for delivery in published if host in delivery.plugin.foreign]
+            refused = any(published[delivery] is None for delivery in theirs)
+            good &= not refused
+            comes = starting and foreign.program(host) == starting and not foreign.runs(host)
+            if host.signal and theirs and not (refused or comes) and (everyone or self._new & set(theirs)):
+                good &= self._send(host, [delivery.plugin.name for delivery in theirs], cause)
+        return good
+
+    @property
+    def foreign(self) -> list[Foreign]:
+        """The project's hosts without our runtime."""
+        return list(dict.fromkeys(host for delivery in self.deliveries for host in delivery.plugin.foreign))
+
+    def is_running(self, program: str) -> bool:
+        """Whether it is such a host, and runs already."""
+        return any(foreign.program(host) == program and foreign.runs(host) for host in self.foreign)
+
+    def strangers(self) -> list[dict[str, Any]]:
+        """For events: the hosts without our runtime, and what is known of them."""
+        return [
+            {"host": found.pid, "name": host.name, "ok": not found.trouble, "reason": found.trouble}
+            for host in self.foreign
+            for found in foreign.find(host)
+        ]
+
+    def _send(self, host: Foreign, names: list[str], cause: Cause) -> bool:
+        sent = foreign.send(host)
+        for found in sent:
+            ms = (time.monotonic() - cause.save_at) * 1e3 if cause.save_at is not None else None
+            self._emit(
+                "sent",
+                plugin=" and ".join(names),
+                host=found.pid,
+                name=host.name,
+                signal=signal.Signals(host.signal).name,
+                ok=not found.trouble,
+                reason=found.trouble,
+                remedy=found.remedy,
+                save_to_sent_ms=round(ms, 3) if ms is not None else None,
+                **timings(cause),
+            )
+        return not any(found.trouble for found in sent)
 
 
 def call(

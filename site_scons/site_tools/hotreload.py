@@ -18,6 +18,9 @@ import fcntl
 import gc
 import os
 import re
+import shlex
+import shutil
+import signal as signals
 import sys
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -34,7 +37,7 @@ import SCons.Util  # noqa: E402
 
 from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
-from hotreload_engine.model import HotReloadError, Plugin  # noqa: E402
+from hotreload_engine.model import Foreign, HotReloadError, Plugin  # noqa: E402
 from hotreload_engine.precompiled import PrecompiledHeaders, program_names  # noqa: E402
 from hotreload_engine.screen import Screen  # noqa: E402
 
@@ -121,19 +124,84 @@ def HotProgram(env, target, source, plugins=(), hot=None, **overrides):
     return program
 
 
-def HotReload(env, host=None, plugins=()):
-    """Make existing targets hot: ``host`` reloads ``plugins``. Nodes or paths; neither is built in another way."""
+def HotReload(env, host=None, plugins=(), signal=None, pidfile=None):
+    """Make existing targets hot: ``host`` reloads ``plugins``. Nodes or paths; neither is built in another way.
+
+    ``signal``: the host has no runtime of ours and reloads itself when it is sent this signal; it is the process that
+    ``pidfile`` names, or the one that ``host`` starts, which is a command then (so it is without a signal, if it has
+    spaces and is no file).
+    """
     project = _Project.of_this_process()
-    hosts = [_node(env, each) for each in _each(env, host)]
     libraries = [_node(env, plugin) for plugin in _each(env, plugins)]
     if not libraries:
-        caller = sys._getframe(1)
-        while caller.f_code.co_filename.startswith(_SCONS):  # MethodWrapper
-            caller = caller.f_back
-        place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-        raise SCons.Errors.UserError(f"{place}: HotReload: no plugins given; write plugins=[library, ...]")
+        raise _wrong("no plugins given; write plugins=[library, ...]")
+    given = _each(env, host)
+    foreign = _foreign(env, given, signal, pidfile)
+    hosts = [] if foreign else [_node(env, each) for each in given]
     for library in libraries:
-        project.add(hosts, [library])
+        project.add(hosts, [library], foreign)
+
+
+def _foreign(env, hosts, number, pidfile):
+    """Hosts without our runtime; [] when what is given are hosts with it."""
+    top = env.Dir("#").get_abspath()
+    if pidfile is not None and number is None:
+        raise _wrong("a pid file without a signal: give signal=… too, the one by which the host reloads itself")
+    if number is None:
+        words = [each for each in hosts if SCons.Util.is_String(each) and " " in each.strip()]
+        commands = [each for each in words if not os.path.exists(os.path.join(top, each))]
+        if not commands:
+            return []
+        if len(commands) < len(hosts):
+            raise _wrong("commands and programs in one call: one call of HotReload for each")
+    elif not hosts and not pidfile:
+        raise _wrong("a signal without a host: give pidfile=… or host='the command that starts it'")
+    path = ""
+    if pidfile is not None:
+        if len(hosts) > 1:
+            raise _wrong("one pid file for several hosts: one call of HotReload for each")
+        path = env.subst(str(pidfile))
+        here = top if path.startswith("#") else env.Dir(".").srcnode().get_abspath()
+        path = os.path.normpath(os.path.join(here, path.lstrip("#").lstrip("/") if path[:1] == "#" else path))
+        if os.path.isdir(path):
+            raise _wrong(f"pidfile {path} is a directory: name the file that the host writes its pid to")
+    number = 0 if number is None else _signal_number(number)
+    commands = [_words(env, each) for each in hosts] or [()]
+    return [Foreign(command, path, number, top) for command in commands]
+
+
+def _words(env, host):
+    if not SCons.Util.is_String(host):
+        return (host.get_abspath(),)
+    try:
+        words = tuple(shlex.split(env.subst(host)))
+    except ValueError as error:
+        raise _wrong(f"host {host!r} is not a command: {error}") from None
+    if not words:
+        raise _wrong(f"host {host!r} is not a command: it is empty")
+    return words
+
+
+def _signal_number(given):
+    """By name, with SIG or without, or by number."""
+    if SCons.Util.is_String(given):
+        name = given.upper()
+        found = getattr(signals.Signals, name if name.startswith("SIG") else f"SIG{name}", None)
+    else:
+        found = next((each for each in signals.Signals if each == given), None)
+    if found is None:
+        raise _wrong(f"signal {given!r} is not known: 'SIGUSR1' or 'SIGHUP', say")
+    if found in (signals.SIGKILL, signals.SIGSTOP):
+        raise _wrong(f"{found.name} cannot be caught by any host: name the signal by which it reloads itself")
+    return int(found)
+
+
+def _wrong(what):
+    """A UserError about a call of HotReload, with its place in the user's files."""
+    caller = sys._getframe(1)
+    while caller.f_back and caller.f_code.co_filename.startswith((_SCONS, os.path.abspath(__file__))):
+        caller = caller.f_back  # MethodWrapper, and our own
+    return SCons.Errors.UserError(f"{caller.f_code.co_filename}:{caller.f_lineno}: HotReload: {what}")
 
 
 def _has_debug_flag(env, *more):
@@ -228,6 +296,7 @@ class _Project:
         self.carried = relaunch.carried()
         self.precompiled = PrecompiledHeaders()
         self._plugins = {}  # library node → host nodes
+        self._foreign = {}  # library node → hosts without our runtime
         self._options = {}
         self._reads = audit.install()
         self._scons_build = SCons.Script.Main._build_targets
@@ -242,10 +311,11 @@ class _Project:
                     raise
                 _say(f"hotreload: the project has an option {name} of its own; ours is not available")
 
-    def add(self, hosts, libraries):
+    def add(self, hosts, libraries, foreign=()):
         for library in libraries:
-            known = self._plugins.setdefault(library, [])
-            known += [host for host in hosts or () if host not in known]
+            for known, given in ((self._plugins, hosts or ()), (self._foreign, foreign)):
+                there = known.setdefault(library, [])
+                there += [host for host in given if host not in there]
 
     def plugins(self, wanted=lambda node: True):
         return [
@@ -253,6 +323,7 @@ class _Project:
                 os.path.join(os.path.realpath(node.get_dir().get_abspath()), node.name),
                 tuple(str(host.get_abspath()) for host in hosts),
                 tuple(_sources(node)),
+                tuple(self._foreign[node]),
             )
             for node, hosts in self._plugins.items()
             if wanted(node)
@@ -332,7 +403,8 @@ class _Project:
                 notifier = Notifier(screen.bell if screen else None, bool(carried.get("bad")))
             emit = stack.enter_context(self._journal(screen, *([notifier] if notifier else [])))
             stack.enter_context(_only_watcher(fs.Top.get_abspath()))
-            programs = [host for hosts in self._plugins.values() for host in hosts]
+            programs = [[host.get_abspath()] for hosts in self._plugins.values() for host in hosts]
+            programs += [list(host.command) for hosts in self._foreign.values() for host in hosts if host.command]
             if arguments is not None and not programs:
                 raise HotReloadError(
                     "--hot-run: no host program is known",
@@ -342,7 +414,9 @@ class _Project:
             emit.iteration = carried.get("iteration", 0)
             runner = None
             if arguments is not None:
-                runner = Runner(programs[0].get_abspath(), arguments, carried.get("host", 0))
+                program, *words = programs[0]
+                program = program if "/" in program else shutil.which(program) or program
+                runner = Runner(program, f"{shlex.join(words)} {arguments}", carried.get("host", 0))
             graph = Graph(fs, options, targets, target_top, self._scons_build, self._reads)
             session = Session(
                 graph,
