@@ -110,6 +110,15 @@ SHAPES = {
         library="$ORIGIN/libplug.so",
         oldest=True,
     ),
+    "versioned library, by its link": Shape(
+        {
+            "SConstruct": ENV
+            + 'env.SharedLibrary("plug", "plug.c", SHLIBVERSION="1.2.3")\n'
+            + MAIN
+            + 'env.HotReload(host="main", plugins=["libplug.so"])\n'
+        },
+        library="$ORIGIN/libplug.so.1",
+    ),
     "versioned library, installed": Shape(
         {
             "SConstruct": ENV
@@ -172,8 +181,8 @@ SHAPES = {
     "two SConscripts and environments": Shape(
         {
             "SConstruct": 'SConscript(["plugins/SConscript", "app/SConscript"])\n',
-            "plugins/SConscript": ENV
-            + 'env.Append(CPPPATH=["#app"], CCFLAGS=["-O1"])\nplug = env.SharedLibrary("plug", "plug.c")\nReturn()\n',
+            "plugins/SConscript": 'env = Environment(CPPPATH=["#app", "#src"], CCFLAGS=["-O1"])\n'
+            + 'env.SharedLibrary("plug", "plug.c")\n',
             "plugins/plug.c": PLUG_C,
             "app/SConscript": 'env = Environment(tools=["default", "hotreload"])\n'
             + 'env.Append(CPPPATH=["$HOTRELOAD_INCLUDE"])\n'
@@ -184,6 +193,16 @@ SHAPES = {
         sources="app",
         host="app/main",
         edit="plugins/plug.c",
+        again=("plugins/SConscript", "-O1", "-O2"),
+    ),
+    "spaces in names": Shape(
+        {
+            "SConstruct": 'SConscript("my src/SConscript", variant_dir="my build")\n',
+            "my src/SConscript": plain()["SConstruct"],
+        },
+        sources="my src",
+        edit="my src/plug.c",
+        host="my build/main",
     ),
     "variant directory": Shape(
         {"SConstruct": 'SConscript("src/SConscript", variant_dir="build/debug")\n', "src/SConscript": plain()["SConstruct"]},
@@ -365,7 +384,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runtime.o"
 
 
-@pytest.fixture
+@pytest.fixture(params=[False])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """A project without anything in it; ``request.param``: the oldest SCons."""
     with project(tmp_path / "project", old_scons=request.param, site=False) as found:
@@ -403,6 +422,27 @@ def outputs(root: Path) -> dict[str, bytes]:
     paths = (path for path in sorted(root.rglob("*")) if path.is_file())
     named = ((str(path.relative_to(root)), path) for path in paths)
     return {name: path.read_bytes() for name, path in named if not NOT_OUTPUTS.match(name)}
+
+
+def test_exit_in_an_edited_sconscript(made: Project, runtime: Path) -> None:
+    """Exit(0) is a success for scons, but nothing is built any more: the session goes on, and says so."""
+    lay(made, SHAPES["shared library"], runtime)
+    watch = made.watch()
+    change(made, "SConstruct", "env.HotReload", "Exit(0)\nenv.HotReload")
+    assert "calls Exit" in watch.wait("error")["output"]
+    change(made, "plug.c", "code one", "code two")
+    assert watch.wait("published")["generation"] == 2
+    change(made, "SConstruct", "Exit(0)\n", "")
+    change(made, "plug.c", "code two", "code three")
+    assert watch.wait("published")["generation"] == 3
+    assert watch.stop() == 130
+
+
+def test_a_path_that_nothing_makes(made: Project, runtime: Path) -> None:
+    """A wrong path to a plugin is told."""
+    lay(made, Shape({"SConstruct": ENV + PLUG + 'env.HotReload(plugins=["libplg.so"])\n'}), runtime)
+    output = made.scons("-Q", "reload", code=2)
+    assert "libplg.so" in output and "HotReload the path of what is built" in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize(

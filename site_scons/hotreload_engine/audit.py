@@ -67,16 +67,16 @@ class Reads:
         self._active = False
         SCons.Node.FS.FS.Glob = self._scons_glob
         read = self._opened
+        early = {path: _changed(path, since) for path in scripts}
         for script in SCons.Node.SConscriptNodes:
             place = script.get_abspath()
             source = script.srcnode().rfile().get_abspath()  # of one in a variant directory a copy may have been read
             if place in read:
                 read[source] = read.pop(place)
             elif source not in read:  # before the recorder was there
-                scripts += (source,)
-        if since is not None:
-            read.update((path, "another") for path in scripts if changed_since(path, since, 0.0))
-        self._contents = {path: content for path in {*read, *scripts} if (content := _content(path))}
+                early[source] = _changed(source, since, place)
+        read.update((path, "another") for path, changed in early.items() if changed)
+        self._contents = {path: content for path in {*read, *early} if (content := _content(path))}
         if since is not None:
             found = {path for path, content in read.items() if content and content != self._contents.get(path)}
             self.outdated = frozenset(found - self._written)
@@ -165,6 +165,18 @@ class Reads:
             return frozenset(name for name in os.listdir(directory) if self._counts(os.path.join(directory, name)))
         except OSError:
             return frozenset()
+
+
+def _changed(path: str, since: float | None, copy: str = "") -> bool:
+    """Whether it is another file by now than the one that was read after ``since``, maybe by a copy of it."""
+    if since is None:
+        return False
+    if copy in ("", path) or not os.path.lexists(copy):  # duplicate=0 makes none
+        return changed_since(path, since, 0.0)
+    try:  # making the copy, a hard link, has changed the change time
+        return os.stat(path).st_mtime >= since or _content(path) != _content(copy)
+    except OSError:
+        return True
 
 
 def install() -> Reads:

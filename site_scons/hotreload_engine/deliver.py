@@ -586,7 +586,9 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise HotReloadError(
-            f"cannot read the library: {error.strerror}", path, "build it again; hosts go on with what they have"
+            f"cannot read the library: {error.strerror}",
+            path,
+            "build it again, or give HotReload the path of what is built; hosts go on with what they have",
         ) from error
 
 
