@@ -7,9 +7,11 @@ to do, and every file is, byte for byte, that of a build from scratch in the sam
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -384,6 +386,40 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runtime.o"
 
 
+class Fresh:
+    """Fresh processes of the newest SCons, forked by one that has imported it (and nothing of ours)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/equivalence/fresh.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )  # fmt: skip
+
+    def scons(self, made: Project, directory: str, *arguments: str) -> str:
+        output = made.root.parent / "fresh.txt"
+        order = {
+            "directory": str(made.root / directory), "arguments": list(arguments), "environment": made.environment,
+            "output": str(output),
+        }  # fmt: skip
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        code = self._process.stdout.readline()
+        text = output.read_text(encoding="utf-8", errors="replace")
+        assert code == "0\n", f"exit {code}\n{text}"
+        return text
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[Fresh]:
+    made = Fresh()
+    yield made
+    made.close()
+
+
 @pytest.fixture(params=[False])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """A project without anything in it; ``request.param``: the oldest SCons."""
@@ -448,7 +484,7 @@ def test_a_path_that_nothing_makes(made: Project, runtime: Path) -> None:
 @pytest.mark.parametrize(
     "shape, made", [(name, SCONS[scons]) for name, scons in CASES], indirect=["made"], ids=map("-".join, CASES)
 )
-def test_shape(made: Project, shape: str, runtime: Path) -> None:
+def test_shape(made: Project, shape: str, runtime: Path, fresh: Fresh) -> None:
     """It builds, a host runs, edits reach it, and nothing is left to do for a fresh scons, nor different."""
     this = SHAPES[shape]
     made.environment |= this.environment
@@ -456,7 +492,9 @@ def test_shape(made: Project, shape: str, runtime: Path) -> None:
 
     def scons(*arguments: str) -> str:
         words = [word for word in this.arguments if not ("-n" in arguments and word == "--config=force")]
-        return made.scons("-Q", *arguments, *words, directory=this.directory)
+        if this.environment or "PYTHONPATH" in made.environment:  # to be there when Python starts
+            return made.scons("-Q", *arguments, *words, directory=this.directory)
+        return fresh.scons(made, this.directory, "-Q", *arguments, *words)
 
     output = scons()
     assert this.says in output and "published" in output, output
@@ -480,6 +518,8 @@ def test_shape(made: Project, shape: str, runtime: Path) -> None:
     if this.watch:
         assert watch.stop() == 130
         assert "Traceback" not in watch.output and "error" not in {event["event"] for event in watch.events}, watch.output
+        again = watch.output.count("reading the SConscripts again")
+        assert again == bool(this.again) + (this.edit == "text.txt"), watch.output
     for name, text in this.also:
         assert text in made.path(name).read_text()
     usual = ("scons: ", "Checking ", "hotreload: ", *filter(None, [this.always]))
