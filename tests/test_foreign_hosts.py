@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import HostProcess, Project, need, until
+import ticker
+from harness import ROOT, HostProcess, Project, need, until
 from hotreload_engine import foreign
 from hotreload_engine.model import Foreign
 
@@ -229,12 +232,18 @@ def test_a_script_and_its_children(tmp_path: Path) -> None:
 # --- the whole way -----------------------------------------------------------------------------------------------
 
 
-def test_watch_reload_and_hosts(made: Project, servers: Servers) -> None:
-    """Sent after a good build and said so, never as reloaded; nothing after an error; reload's exit status tells."""
-    lay(made, ', signal="SIGUSR1", pidfile="run/server.pid"')
+def test_watch_reload_and_hosts(made: Project, servers: Servers, tmp_path: Path) -> None:
+    """The README's line: sent after a good build and said so, never as reloaded; nothing after an error; reload's exit
+    status tells."""
+    lay(made)
+    (line,) = re.findall(r"^env.HotReload.*pidfile=.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    made.edit("SConstruct", "env.HotReload(plugins=[plug])", line)
+    (tmp_path / "bin").mkdir()
+    servers.program = Path(shutil.copy(servers.program, tmp_path / "bin/engine"))
+    made.environment["PATH"] = f"{tmp_path / 'bin'}:{made.environment['PATH']}"
     output = made.scons("reload", "-Q", code=2)
-    assert "not sent SIGUSR1 for plug: there is no " in output and "run/server.pid" in output
-    host = servers(str(made.path("run/server.pid")), library=str(made.path("build/libplug.so")))
+    assert "not sent SIGUSR1 for plug: there is no " in output and "run/engine.pid" in output
+    host = servers(str(made.path("run/engine.pid")), library=str(made.path("build/libplug.so")))
     host.wait_line("code one")
     assert f"pid {host.pid} can be sent SIGUSR1" in made.scons("hosts", "-Q")
     watch = made.watch()
@@ -265,6 +274,28 @@ def test_a_refused_library_sends_nothing(made: Project, servers: Servers) -> Non
     made.edit("plug.c", "one", "two")
     assert "sent" not in made.scons("reload", "-Q", code=2)
     assert host.alive and len(host.lines) == 1
+
+
+def test_beside_a_host_that_answers(made: Project, servers: Servers) -> None:
+    """One library, two kinds of hosts: one is told as reloaded, the other as sent; an undo reaches the former alone."""
+    ticker.lay(made)
+    made.edit("src/plug.c", "HR_STATE", 'const char *text(void) { return "code one"; }\nHR_STATE')
+    more = 'env.HotReload(plugins=[plug], signal=10, pidfile="#/server.pid")\n'
+    made.write("SConstruct", made.path("SConstruct").read_text() + more)
+    made.scons()
+    one = made.host()
+    ticker.runs(one, 1)
+    other = servers(str(made.path("server.pid")), library=str(made.path("build/libplug.so")))
+    made.edit("src/plug.c", "code one", "code two")
+    ticker.set_number(made, 2)
+    output = made.scons("reload", "-Q")
+    assert f"reloaded plug #2 in pid {one.pid}" in output and f"sent SIGUSR1 to pid {other.pid} for plug" in output
+    other.wait_line("code two")
+    ticker.runs(one, 2)
+    output = made.scons("reload", "--hot-undo", "-Q")
+    assert f"reloaded plug #3 in pid {one.pid}" in output and "sent" not in output
+    listed = made.scons("hosts", "-Q")
+    assert f"pid {one.pid}  " in listed and f"pid {other.pid} can be sent SIGUSR1" in listed
 
 
 def test_hot_run_starts_a_command(made: Project, server: Path) -> None:
