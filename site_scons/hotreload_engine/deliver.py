@@ -125,6 +125,9 @@ class Delivery:
             running = self.census()
             previous = self.slot.newest()
             verdict = self._verdict(image, running)
+            if self.plugin.foreign and not (self.plugin.hosts or running):  # warnings tell what our runtime will do
+                errors = tuple(finding for finding in verdict.findings if finding.severity == "error")
+                verdict = replace(verdict, findings=errors)
             verdict = replace(verdict, findings=(*self._crashed(image), *verdict.findings))
             verdict = self._with_contract(verdict, binary, path, running)
             plans = self._plans(image, binary, running, previous) if verdict.ok else {}
