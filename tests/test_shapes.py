@@ -386,12 +386,16 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "runtime.o"
 
 
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+
 class Fresh:
     """Fresh processes of the newest SCons, forked by one that has imported it (and nothing of ours)."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/equivalence/fresh.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(ROOT / "tests/equivalence/fresh.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != NO_BYTECODE}, text=True,
         )  # fmt: skip
 
     def scons(self, made: Project, directory: str, *arguments: str) -> str:
@@ -424,6 +428,7 @@ def fresh() -> Iterator[Fresh]:
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """A project without anything in it; ``request.param``: the oldest SCons."""
     with project(tmp_path / "project", old_scons=request.param, site=False) as found:
+        found.environment.pop(NO_BYTECODE, None)  # all shapes have one copy of ours, compiled once
         yield found
 
 
