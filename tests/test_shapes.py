@@ -479,6 +479,17 @@ def test_exit_in_an_edited_sconscript(made: Project, runtime: Path) -> None:
     assert watch.stop() == 130
 
 
+def test_two_versions_of_one_library(made: Project, runtime: Path) -> None:
+    """In one directory hosts could not tell them apart: said, and neither is published. By two names it is one."""
+    two = "".join(f'HOT(env.SharedLibrary("plug", "plug.c", SHLIBVERSION="{n}"))\n' for n in (1, 2))
+    hot = "HOT = lambda plug: env.HotReload(plugins=plug)\n"
+    lay(made, Shape({"SConstruct": ENV + hot + two}), runtime)
+    output = made.scons("-Q", code=2)
+    assert "hosts cannot tell libplug.so.2 from libplug.so.1" in output and "published" not in output
+    made.write("SConstruct", ENV + hot + two.splitlines()[0] + '\nHOT("libplug.so")\n')
+    assert made.scons("-Q").count("published plug") == 1
+
+
 def test_a_path_that_nothing_makes(made: Project, runtime: Path) -> None:
     """A wrong path to a plugin is told."""
     lay(made, Shape({"SConstruct": ENV + PLUG + 'env.HotReload(plugins=["libplg.so"])\n'}), runtime)

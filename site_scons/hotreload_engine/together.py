@@ -6,20 +6,21 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from . import foreign
 from .deliver import Cause, Delivery, Files, Judged, timings
 from .journal import Journal
 from .model import Foreign, Generation, HotReloadError, Plugin
-from .slot import publish_together
+from .slot import Slot, publish_together
 
 
 class Together:
     """The deliveries of a project. Remembers only which of them still wait for one another."""
 
     def __init__(self, plugins: Iterable[Plugin], emit: Journal) -> None:
-        plugins = list(plugins)
+        plugins = _apart(plugins)
         files = Files()
         libraries = [plugin.library for plugin in plugins]
         self.deliveries = tuple(Delivery(plugin, emit, files, libraries) for plugin in plugins)
@@ -135,6 +136,27 @@ class Together:
                 **timings(cause),
             )
         return not any(found.trouble for found in sent)
+
+
+def _apart(plugins: Iterable[Plugin]) -> list[Plugin]:
+    """Each library once, though it is named with its version and without; HotReloadError for two versions of one."""
+    found: dict[str, Plugin] = {}
+    for plugin in plugins:
+        place = Slot(plugin.library).library
+        other = found.get(place, plugin)
+        if len({plugin.library, other.library, place}) > 2:
+            raise HotReloadError(
+                f"hosts cannot tell {os.path.basename(plugin.library)} from {os.path.basename(other.library)}",
+                os.path.dirname(place),
+                "build them into different directories, or make one of them hot",
+            )
+        whole = other if plugin.library == place else plugin
+        found[place] = replace(
+            whole,
+            hosts=tuple(dict.fromkeys(other.hosts + plugin.hosts)),
+            foreign=tuple(dict.fromkeys(other.foreign + plugin.foreign)),
+        )
+    return list(found.values())
 
 
 def call(
