@@ -9,6 +9,7 @@ Values in, values out: touches no disk and no process.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -41,6 +42,8 @@ _BLOCK = "hr__block_of"
 _RUNTIME = "hr__typed"
 """A variable of the runtime's, which the host fills in."""
 _AMBIGUOUS = "source files mean different types by that name: rename one of them"
+_FRAMES = 40_000
+"""Of Python code alone, which takes no stack of the thread's."""
 _DEEP = 64
 """Types nested deeper than that are damaged bytes."""
 
@@ -88,7 +91,14 @@ def layout(data: bytes | Binary, path: str, known: Layout | None = None) -> Layo
 
 def plan(old: Layout, new: Layout) -> Plan:
     """How a host that runs ``old`` gets to ``new``. Never raises for what a user can write: it refuses."""
-    return _Maker(old, new).plan()
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))  # it follows pointers from type to type, four calls each
+    try:
+        return _Maker(old, new).plan()
+    except RecursionError:
+        return blind(old.state_size, new, "its types point to each other in too long a chain")
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def blind(old: int, new: Layout, why: str) -> Plan:
@@ -600,11 +610,14 @@ class _Maker:
             return None
         if key in self._differences:
             return self._differences[key]
+        whole = not met
         met[key] = True
+        self._alive += [old, new]
         found = self._differs(old, new, met)
-        if len(met) == 1 or found is not None:
-            self._alive += [old, new]
+        if found is not None:
             self._differences[key] = found
+        elif whole:
+            self._differences.update(dict.fromkeys(met))  # nothing of all that can be reached differs
         return found
 
     def _differs(self, old: Type, new: Type, met: dict[tuple[int, int], bool]) -> str | None:
@@ -987,13 +1000,15 @@ def _alike(one: Type, other: Type, met: set[tuple[int, int]]) -> bool:
         return True
     met.add((id(one), id(other)))
     if isinstance(one, Record) and isinstance(other, Record):
-        return (one.name, one.kind, one.size, one.obstacle, len(one.members)) == (
-            other.name, other.kind, other.size, other.obstacle, len(other.members)
-        ) and all(
-            (left.name, left.bits_at, left.bits) == (right.name, right.bits_at, right.bits)
-            and _alike(left.type, right.type, met)
-            for left, right in zip(one.members, other.members, strict=True)
-        )  # fmt: skip
+        heads = [(each.name, each.kind, each.size, each.obstacle, len(each.members)) for each in (one, other)]
+        if heads[0] != heads[1]:
+            return False
+        for left, right in zip(one.members, other.members, strict=True):
+            if (left.name, left.bits_at, left.bits) != (right.name, right.bits_at, right.bits):
+                return False
+            if not _alike(left.type, right.type, met):
+                return False
+        return True
     if isinstance(one, Array) and isinstance(other, Array):
         return one.count == other.count and _alike(one.of, other.of, met)
     if isinstance(one, Pointer) and isinstance(other, Pointer):
