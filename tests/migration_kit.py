@@ -16,6 +16,7 @@ from hotreload_engine import elf, layout
 from hotreload_engine.carry import Carrier
 from hotreload_engine.plan import Plan, encode
 from hotreload_engine.slot import Slot
+from runtime_kit import SANITIZED
 
 HERE = Path(__file__).resolve().parent / "migration"
 PLUSPLUS = {"gcc": "g++", "clang": "clang++"}
@@ -69,7 +70,7 @@ class Workshop:
         out = self.directory / f"host{''.join(flags)}"
         if not out.exists():
             subprocess.run(
-                [need(self.compiler), "-g", *flags, f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", str(out), str(HERE / "host.c"),
+                [need(self.compiler), "-g", *flags, *SANITIZED, f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", str(out), str(HERE / "host.c"),
                  "-ldl", "-pthread"],
                 check=True,
             )  # fmt: skip

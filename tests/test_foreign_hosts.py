@@ -212,7 +212,7 @@ def test_a_script_and_its_children(tmp_path: Path) -> None:
     """A program that an interpreter runs is known by the script; what it forks with the same words is left to it."""
     script = tmp_path / "engine"
     script.write_text(
-        f"#!{sys.executable}\nimport os, signal, sys\n"
+        f"#!{Path(sys.executable).resolve()}\nimport os, signal, sys\n"
         "signal.signal(signal.SIGUSR1, lambda *_: print('told', os.getpid(), flush=True))\n"
         "if os.fork() == 0: print('child', os.getpid(), flush=True)\nwhile True: signal.pause()\n"
     )

@@ -85,8 +85,9 @@ def becomes(made: Project, watch: Watch, number: int, name: str = "one") -> None
     """Wait until the program returns this, and a fresh scons has nothing to do."""
 
     until(lambda: runs(made, name) == number, f"{name} returning {number}\n{watch.output}")
-    until(lambda: made.scons("-q", name, code=None) and made.scons("-Q", "-n", name).endswith("is up to date.\n"),
-          f"nothing is left to do\n{watch.output}")  # fmt: skip
+    # Not -q, which writes signatures: what the session writes in the same moment would be lost, as between any two scons.
+    until(lambda: made.scons("-Q", "-n", name).endswith("is up to date.\n"),
+          lambda: f"nothing is left to do\n{watch.output}\n{made.scons('-n', '--debug=explain', name)}")  # fmt: skip
 
 
 # --- ended in the middle ------------------------------------------------------------------------------------------

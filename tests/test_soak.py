@@ -12,7 +12,7 @@ import pytest
 import ticker
 from harness import Project
 
-ROUNDS = int(os.environ.get("HOTRELOAD_SOAK", "1000"))
+ROUNDS = int(os.environ.get("HOTRELOAD_SOAK", "400"))
 WARM = 50
 
 
@@ -24,7 +24,7 @@ def _facts(pid: int) -> tuple[int, int, int]:
 
 
 @pytest.mark.timeout(1500)
-def test_a_thousand_reloads_under_load(made: Project) -> None:
+def test_many_reloads_under_load(made: Project) -> None:
     """Every save is acknowledged, right generation, no mix, exact count, and the host stays as small as it was."""
     ticker.lay(made)
     made.write("src/plug.c", ticker.PLUG_C + ticker.NUMBER_C.split("\n", 2)[2])  # one compiler run a round
