@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from . import layout
 from .binary import Binary
@@ -17,6 +18,8 @@ from .slot import Slot
 
 _REMEMBERED = 4
 """Layouts: of the newest generation, of what most hosts run, and of what was undone."""
+_FRAMES = 40_000
+"""Of Python code alone, which takes no stack of the thread's."""
 
 
 class Carrier:
@@ -84,9 +87,12 @@ class Carrier:
 
     def _plan(self, origin: str, size: int, target: Layout) -> Plan:
         try:
-            return layout.plan(self.layout_of(origin), target)
+            with _long_chains():
+                return layout.plan(self.layout_of(origin), target)
         except HotReloadError as error:
             return layout.blind(size, target, f"{origin}: {error.what}")
+        except RecursionError:
+            return Plan(size, target.state_size, refusal="its types point to each other in too long a chain")
 
     def _newest(self) -> Layout | None:
         """The layout that was read last."""
@@ -96,3 +102,13 @@ class Carrier:
         self._layouts[file] = found
         while len(self._layouts) > _REMEMBERED:
             self._layouts.popitem(last=False)
+
+
+@contextlib.contextmanager
+def _long_chains() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)

@@ -9,7 +9,6 @@ Values in, values out: touches no disk and no process.
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -42,8 +41,6 @@ _BLOCK = "hr__block_of"
 _RUNTIME = "hr__typed"
 """A variable of the runtime's, which the host fills in."""
 _AMBIGUOUS = "source files mean different types by that name: rename one of them"
-_FRAMES = 40_000
-"""Of Python code alone, which takes no stack of the thread's."""
 _DEEP = 64
 """Types nested deeper than that are damaged bytes."""
 
@@ -90,15 +87,10 @@ def layout(data: bytes | Binary, path: str, known: Layout | None = None) -> Layo
 
 
 def plan(old: Layout, new: Layout) -> Plan:
-    """How a host that runs ``old`` gets to ``new``. Never raises for what a user can write: it refuses."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, _FRAMES))  # it follows pointers from type to type, four calls each
-    try:
-        return _Maker(old, new).plan()
-    except RecursionError:
-        return blind(old.state_size, new, "its types point to each other in too long a chain")
-    finally:
-        sys.setrecursionlimit(before)
+    """How a host that runs ``old`` gets to ``new``. Refuses what cannot be carried; RecursionError when types point to
+    each other in a longer chain than there is room for, at four calls each.
+    """
+    return _Maker(old, new).plan()
 
 
 def blind(old: int, new: Layout, why: str) -> Plan:
