@@ -19,7 +19,7 @@ import pytest
 
 from equivalence.edits import EDITS
 from equivalence.harness import Difference, Tree
-from harness import need, old_scons_path
+from harness import need, old_scons_path, until
 
 STEPS = int(os.environ.get("HOTRELOAD_STEPS", "72"))
 SEED = int(os.environ.get("HOTRELOAD_SEED", "1"))
@@ -223,6 +223,24 @@ def test_a_session_that_begins_with_an_error(setting: Setting, name: str, tmp_pa
         answer = tree.session.update(tree.write("src/notes.txt", "before the mending\n"))
         assert not answer["ok"] and "broken" in answer["errors"][0][2], answer
         assert tree.session.update(tree.write(name, good))["ok"]
+        tree.check()
+    finally:
+        tree.close()
+
+
+@pytest.mark.parametrize("setting", [SETTINGS[1], SETTINGS[2]], ids=str)
+def test_a_name_that_a_pass_meets_before_its_event_comes(setting: Setting, tmp_path: Path) -> None:
+    """A header that shadows another appears, and the first to find it is a pass that was for something else: all others
+    that look for that name are told when its event comes."""
+    tree = setting.tree(tmp_path)
+    try:
+        assert tree.session.start()["ok"]
+        assert tree.session.update(tree.remove("inc1/common.h"))["ok"]
+        header = tree.write("inc1/common.h", "#define COMMON 77\n")
+        until(lambda: time.time_ns() - header[0].stat().st_ctime_ns > 10**8, "that pass begins later")
+        other = tree.write("inc1/deeper.h", "#include <deep.h>\n#define DEEPER (DEEP + 5)\n")  # names are looked for anew
+        assert tree.session.update(tree.replace("src/main.c", "return", "return 0 +") + other)["ok"]
+        assert tree.session.update(header)["ok"]
         tree.check()
     finally:
         tree.close()

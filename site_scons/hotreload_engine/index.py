@@ -27,7 +27,10 @@ class Index:
         self.always: set[Any] = set()
         """Targets that scons builds every time."""
         self.there: dict[str, bool] = {}
-        """Whether a path existed when it was last looked at."""
+        """Whether a path existed when it was last looked at. Not of those that a later pass finds: a name that is new
+        then may be news to others that looked for it, until its event has come."""
+        self._learning = True
+        """Until the first build is indexed."""
         self._places = places
         self._hooks = hooks
         self.tops = set(tops)
@@ -61,6 +64,7 @@ class Index:
                 fresh.append(node)
                 self._place(node)
             stack.extend(self._connect(node))
+        self._learning = False
         return fresh
 
     def _connect(self, node: Any) -> list[Any]:
@@ -104,7 +108,8 @@ class Index:
         for path in paths:
             self._paths.add(path)
             self._new_directories.add(os.path.dirname(path))
-            self.there[path] = os.path.lexists(path)
+            if self._learning:
+                self.there[path] = os.path.lexists(path)
             if not scons.is_derived(node) and (path != own or len(paths) == 1 or not node.duplicate):
                 self._new_inputs.add(path)
 
