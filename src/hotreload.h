@@ -606,6 +606,7 @@ void hr_close(hr_host *host)
 #define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
 #define HR__TOKEN 32     /* characters of a handover's name */
 #define HR__HOLD_MS 1000 /* that the safe point waits for the end, when it has left its state for another process */
+#define HR__TRIES 20000  /* to catch an endless loop in plugin code, 5 ms apart: one that is mostly in a system call is seldom there */
 #define HR__TOGETHER_S 10 /* that a generation waits for one that was to be published beside it, and was not */
 
 /* A migration plan: plan.py has the format; offsets and counts are checked by the loader (hr__check_plan). */
@@ -2914,7 +2915,7 @@ static int hr__guard_watch(hr_host *host)
         guard->watched_us = spent;
         guard->tries = 0;
     }
-    if (spent - guard->watched_us < limit * 1e3 || guard->tries > 1000 || hr__is_traced()) return tick;
+    if (spent - guard->watched_us < limit * 1e3 || guard->tries > HR__TRIES || hr__is_traced()) return tick;
     pthread_mutex_lock(&hr__faults_lock);
     if ((trying ? hr__load(guard->trial.thread) && guard->trial.count == calls
                 : guard->armed && (const void *)hr__load(guard->current) == call) &&
