@@ -200,7 +200,7 @@ MATRIX = [
         ("gcc", "clang"), ("c", "c++"), ("-O0", "-O2"), ("alone", "among"), KINDS
     )
     if (kind not in SLOW or (flag, language) == ("-O0", "c"))
-    # A loop that is mostly in a system call is not always caught (README, limits: 1 in 50 under load): not in CI.
+    # A loop that is mostly in a system call is not always caught (README, limits: 2 in some 200 under load): not in CI.
     and (kind != "endless-outside" or os.environ.get("HOTRELOAD_OUTSIDE"))
 ]
 

@@ -503,6 +503,8 @@ def test_a_path_that_nothing_makes(made: Project, runtime: Path) -> None:
 def test_shape(made: Project, shape: str, runtime: Path, fresh: Fresh) -> None:
     """It builds, a host runs, edits reach it, and nothing is left to do for a fresh scons, nor different."""
     this = SHAPES[shape]
+    if this.edit.endswith(".cpp"):
+        need("g++")
     made.environment |= this.environment
     lay(made, this, runtime)
 

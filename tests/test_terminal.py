@@ -205,6 +205,7 @@ def test_a_shell_s_job_control(made: Project) -> None:
         until(lambda: _asks(term, "r", "nothing to reload"), "keys after fg")
         term.type("\x03")
         term.says("watch ended by SIGINT")
+        term.says("shell> ")  # what is typed before bash reads again is lost
         term.type("echo status $?\n")
         term.says("status 130")
         assert not hosts_of(made)
