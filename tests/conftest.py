@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import Project, need, project
+from migration_kit import Workshop
 from runtime_kit import Kit
 
 SCONS = {"newest": False, "oldest": True}
@@ -37,6 +38,19 @@ def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """Plugins and hosts of tests/runtime, compiled once for each compiler and module."""
     need(request.param)
     return Kit(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Pairs of plugins in C, for each compiler."""
+    return Workshop(request.param, tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module", params=COMPILERS)
+def plus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The same in C++."""
+    flags = ("-g", "-std=c++17", *(["-fno-gnu-unique"] if request.param == "gcc" else []))
+    return Workshop(request.param, tmp_path_factory.mktemp("plus"), flags, plusplus=True)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from hotreload_engine import elf, layout
 from hotreload_engine.carry import Carrier
 from hotreload_engine.plan import Plan, encode
 from hotreload_engine.slot import Slot
-from runtime_kit import SANITIZED
+from runtime_kit import ASKED_FOR
 
 HERE = Path(__file__).resolve().parent / "migration"
 PLUSPLUS = {"gcc": "g++", "clang": "clang++"}
@@ -50,6 +51,11 @@ class Workshop:
     flags: tuple[str, ...] = ("-g",)
     plusplus: bool = False
     made: dict[str, bytes] = field(default_factory=dict)
+    _places: Iterator[int] = field(default_factory=itertools.count)
+
+    def place(self) -> Path:
+        """A directory for a library and its host; another one each time."""
+        return self.directory / f"p{next(self._places)}"
 
     def library(self, text: str, *flags: str) -> bytes:
         """Compile one plugin, always from ``plug.c``: statics belong to their source file."""
@@ -70,7 +76,7 @@ class Workshop:
         out = self.directory / f"host{''.join(flags)}"
         if not out.exists():
             subprocess.run(
-                [need(self.compiler), "-g", *flags, *SANITIZED, f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", str(out), str(HERE / "host.c"),
+                [need(self.compiler), "-g", *flags, *ASKED_FOR, f"-I{ROOT / 'src'}", f"-I{HERE}", "-o", str(out), str(HERE / "host.c"),
                  "-ldl", "-pthread"],
                 check=True,
             )  # fmt: skip

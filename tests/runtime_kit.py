@@ -22,9 +22,9 @@ from hotreload_engine.slot import Slot
 HERE = Path(__file__).resolve().parent / "runtime"
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 PLUSPLUS = {"gcc": "g++", "clang": "clang++"}
-SANITIZED = [f"-fsanitize={name}" for name in [os.environ.get("HOTRELOAD_SANITIZE", "")] if name]
-"""Every host is built so (HOTRELOAD_SANITIZE=address,undefined): the runtime under sanitizers in all tests of it."""
-SANITIZED += ["-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] * bool(SANITIZED)
+_SANITIZERS = os.environ.get("HOTRELOAD_SANITIZE")
+ASKED_FOR = [f"-fsanitize={_SANITIZERS}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] if _SANITIZERS else []
+"""Flags of every host (HOTRELOAD_SANITIZE=address,undefined): the runtime under sanitizers in all tests of it."""
 PATIENCE = 30.0
 """Seconds; far beyond what anything takes on a loaded machine."""
 
@@ -56,7 +56,7 @@ class Kit:
         if key not in self._made:
             path = self._directory / f"{len(self._made)}-{Path(source).stem}"
             command = compile_command(self.compiler, "c++11" if plusplus else "c99")
-            kind = ["-fPIC", "-shared"] if shared else SANITIZED
+            kind = ["-fPIC", "-shared"] if shared else ASKED_FOR
             done = subprocess.run(
                 [*command, *STRICT, "-g", *kind, *flags, f"-I{ROOT / 'src'}", f"-I{HERE}", str(HERE / source),
                  "-o", str(path), "-ldl", "-pthread"],

@@ -49,7 +49,7 @@ IMPORTS: dict[str, set[str]] = {
     "slot": {"model"},
     "carry": {"model", "binary", "dwarf", "layout", "plan", "slot"},
     "programs": {"model", "files", "dwarf", "layout", "contract", "slot"},
-    "hosts": {"model", "slot"},
+    "hosts": {"model", "processes", "slot"},
     "deliver": {"model", "journal", "files", "binary", "elf", "lines", "verify", "loader", "slot", "carry", "plan"}
     | {"programs", "hosts"},
     "foreign": {"model", "processes"},

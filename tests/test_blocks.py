@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,23 +21,8 @@ from migration_kit import HERE, Workshop, carried, source
 from runtime_kit import HERE as RUNTIME
 from runtime_kit import PATIENCE, RUNNING, STRICT, Kit, compile_command
 
-_places = itertools.count()
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    yield Workshop(request.param, tmp_path_factory.mktemp("blocks"))
-
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def plus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    flags = ("-g", "-std=c++17", *(["-fno-gnu-unique"] if request.param == "gcc" else []))
-    yield Workshop(request.param, tmp_path_factory.mktemp("blocks"), flags, plusplus=True)
-
-
-def place(workshop: Workshop) -> Path:
-    return workshop.directory / f"p{next(_places)}"
 
 
 class Case(NamedTuple):
@@ -141,7 +124,7 @@ static int step{number}(state *s, char *text, size_t size)
 def test_blocks_are_carried_over(workshop: Workshop, flags: tuple[str, ...]) -> None:
     """The new code finds in its blocks what the old code left there, whether they stay where they are or move."""
     old, new = plugins(workshop, *(flag for flag in flags if "sanitize" not in flag))
-    with carried(place(workshop), workshop.host(*flags), old) as host:
+    with carried(workshop.place(), workshop.host(*flags), old) as host:
         host.ask("set")
         plan, said = host.reload(new)
         assert said.startswith("changed 2"), (said, plan)
@@ -157,7 +140,7 @@ def test_what_nothing_points_to(workshop: Workshop) -> None:
     types = "struct chunk { %s int tile; }; typedef struct state { size_t hidden; } state;\nint hr_more(struct chunk *c) { return c->tile; }"
     old = source(types % "", set_="{ struct chunk *c = hr_new(struct chunk, 3); c[2].tile = 6; s->hidden = ~(size_t)c; }")
     new = source(types % "short light;", show='"%d", ((struct chunk *)~s->hidden)[2].tile')
-    with carried(place(workshop), workshop.host(), workshop.library(old.replace("int tile", "double heat[2]; int tile"))) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(old.replace("int tile", "double heat[2]; int tile"))) as host:
         host.ask("set")
         _, said = host.reload(workshop.library(new.replace("int tile", "double heat[2]; int tile")))
         assert said.startswith("changed 2") and host.ask("show") == "6"
@@ -203,7 +186,7 @@ def test_what_cannot_be_carried_over(workshop: Workshop, types: str, state: str,
     more = "int hr_more(struct chunk *c) { return c != NULL; }"
     one = source(f"{old}\n{whole}", set_=f"{set_} s->kept = 5;", show='"%d", s->kept', more=more)
     two = source(f"{new}\n{whole}", show='"%d", s->kept', more=more)
-    with carried(place(workshop), workshop.host(), workshop.library(one)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(one)) as host:
         host.ask("set")
         _, said = host.reload(workshop.library(two))
         assert said.startswith(f"refused 1 {why}"), said
@@ -220,7 +203,7 @@ static void *two(void) {{ struct chunk {{ double b; }}; return hr_new(struct chu
 void *hr_both(int which) {{ return which ? one() : two(); }}"""
     state = "typedef struct state { void *a; } state;"
     old = source(state, set_="s->a = hr_both(1);", show='"%d", s->a != NULL', more=f"void *hr_both(int which);{body.format(first='')}")
-    with carried(place(workshop), workshop.host(), workshop.library(old)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(old)) as host:
         host.ask("set")
         _, said = host.reload(workshop.library(old.replace("a != NULL", "a == NULL")))
         assert said.startswith("changed 2")
@@ -251,7 +234,7 @@ int ask(struct world *w) { return w->size; }
         return out.read_bytes()
 
     for how in (0, 1):
-        with carried(place(workshop), workshop.host(), built(how, "")) as host:
+        with carried(workshop.place(), workshop.host(), built(how, "")) as host:
             host.ask("set")
             _, said = host.reload(built(how, "double light[9];"))
             if how:
@@ -310,7 +293,7 @@ static int crash(state *s)
 }"""
     bad = tree(*wide, show='"%d", crash(s)', extra=crash)
     good = tree(*wide)
-    with carried(place(workshop), workshop.host(), workshop.library(tree())) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(tree())) as host:
         host.ask("set")
         assert host.ask("show") == SUMMED
         _, said = host.reload(workshop.library(bad))
@@ -331,7 +314,7 @@ def test_there_and_back(workshop: Workshop, flags: tuple[str, ...]) -> None:
     """An undo is a plan like any other: blocks grow and shrink again, move or stay, and what is freed is freed once."""
     texts = [tree(), tree("char a;"), tree(*WIDE), tree("", WIDE[1]), tree()]
     cut = "static int cut(state *s) { fell(s->root->left); s->root->left = NULL; hr_free(s->spare); s->spare = NULL; return sum(s->root); }\n"
-    with carried(place(workshop), workshop.host(*flags), workshop.library(texts[0])) as host:
+    with carried(workshop.place(), workshop.host(*flags), workshop.library(texts[0])) as host:
         host.ask("set")
         for number, text in enumerate(texts[1:] + texts[::-1], 2):
             _, said = host.reload(workshop.library(f"{text}\nint hr_number(void) {{ return {number}; }}"))
@@ -530,7 +513,7 @@ struct state {{ app::Chunk *c; app::Base *base; }};
 app::Chunk *hr_more() {{ return hr_new(app::Chunk, 2); }}"""
     old = source(types.format(fields=""), set_="s->c = app::make(1); s->c->next = hr_new(app::Chunk, 1); s->c->next->tile = 2; s->base = s->c;")
     new = source(types.format(fields="double light[20];"), show='"%d %d %d %d", s->c->id, s->c->tile, s->c->next->tile, s->base == s->c')
-    with carried(place(plus), plus.host(), plus.library(old)) as host:
+    with carried(plus.place(), plus.host(), plus.library(old)) as host:
         host.ask("set")
         plan, said = host.reload(plus.library(new))
         assert said.startswith("changed 2"), (said, plan)
@@ -550,7 +533,7 @@ void to_text(void *now, const void *was, const void *object)
     strcpy(text, (const char *)was);
     memcpy(now, &text, sizeof text);
 }""", show='"%g %s", s->c[1].degrees, s->c[1].name')  # fmt: skip
-    with carried(place(workshop), workshop.host(), workshop.library(old)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(old)) as host:
         host.ask("set")
         _, said = host.reload(workshop.library(new))
         assert said.startswith("changed 2"), said

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,8 @@ from hotreload_engine import dwarf
 from hotreload_engine.plan import NONE, encode
 from migration_kit import Workshop, carried, plan_of, source
 
-_places = itertools.count()
 STATE = "typedef struct state { %s } state;"
 
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    yield Workshop(request.param, tmp_path_factory.mktemp("carrying"))
-
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def plus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    flags = ("-g", "-std=c++17", *(["-fno-gnu-unique"] if request.param == "gcc" else []))
-    yield Workshop(request.param, tmp_path_factory.mktemp("carrying"), flags, plusplus=True)
-
-
-def place(workshop: Workshop) -> Path:
-    return workshop.directory / f"p{next(_places)}"
 
 
 # --- C++ ----------------------------------------------------------------------------------------------------
@@ -49,7 +32,7 @@ int counted() {{ static int calls = first(); return ++calls; }}
     new = types.format(modes="Idle, Run, Stop", fields="double extra;")
     one = plus.library(source(old, set_="s->id = 3; s->mode = app::Mode::Stop; counted();"))
     two = plus.library(source(new, show='"%d %d %g %d", s->id, s->mode == app::Mode::Stop, s->extra, counted()'))
-    with carried(place(plus), plus.host(), one) as host:
+    with carried(plus.place(), plus.host(), one) as host:
         host.ask("set")
         plan, said = host.reload(two)
         assert said.startswith("changed 2"), (said, plan.refusal)
@@ -112,7 +95,7 @@ def test_without_debug_information_bytes_go_over_if_their_number_is_the_same(wor
     old = bare.library(source(STATE % "int a; int b;", set_="s->a = 4;"))
     same = bare.library(source(STATE % "int a; int c;", show='"%d", s->a'))
     other = bare.library(source(STATE % "int a;"))
-    with carried(place(workshop), workshop.host(), old) as host:
+    with carried(workshop.place(), workshop.host(), old) as host:
         host.ask("set")
         plan, said = host.reload(same)
         assert said.startswith("changed 2") and host.ask("show") == "4"
@@ -188,7 +171,7 @@ def test_a_damaged_plan_is_refused(workshop: Workshop) -> None:
     good = encode(plan_of(old, new))
     generator = random.Random(20261126)
     flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if workshop.compiler == "gcc" else ()
-    with carried(place(workshop), workshop.host(*flags), old) as host:
+    with carried(workshop.place(), workshop.host(*flags), old) as host:
         host.ask("set")
         running = host.slot.newest()
         assert running is not None
@@ -218,7 +201,7 @@ def test_a_damaged_plan_is_refused(workshop: Workshop) -> None:
 def test_a_host_that_polls_late_goes_by_the_plan_of_what_it_runs(workshop: Workshop) -> None:
     """Two generations come before the safe point does: the second plan begins where the host is, not at the first."""
     texts = [source(STATE % f"int n{i}; int a;", set_="s->a = 4;", show=f'"%d {i}", s->a') for i in range(4)]
-    with carried(place(workshop), workshop.host(), workshop.library(texts[0])) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(texts[0])) as host:
         host.ask("set")
         for text in texts[1:]:
             host.publish_from_running(workshop.library(text))
@@ -231,7 +214,7 @@ def test_ten_generations_in_a_row(workshop: Workshop) -> None:
     """A state that grows ten times loses nothing; a text of the first generation is still there at the end."""
     fields = ["int a; const char *text;", *(f"int n{i};" for i in range(10))]
     first = source(STATE % fields[0], set_='s->a = 1; s->text = "first";', show='"%d", s->a')
-    with carried(place(workshop), workshop.host(), workshop.library(first)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(first)) as host:
         host.ask("set")
         for count in range(1, 10):
             body = " ".join(reversed(fields[: count + 1]))
@@ -245,7 +228,7 @@ def test_no_plan_no_change(workshop: Workshop) -> None:
     old, new = (workshop.library(source(STATE % fields)) for fields in ("int a;", "int a; int b;"))
     from hotreload_engine import elf
 
-    with carried(place(workshop), workshop.host(), old) as host:
+    with carried(workshop.place(), workshop.host(), old) as host:
         host.slot.publish(elf.read(new, "x"), new, plans={})
         host.signal()
         assert host.ask("poll").startswith("refused 1 no plan leads from generation 1 to 2: run scons reload")
@@ -324,7 +307,7 @@ def test_a_static_that_cannot_be_carried_leaves_the_others_alone(workshop: Works
     new = types.format(real="double", more=", y", small="long") + use
     one = workshop.library(source(STATE % "int a;", set_="odd.u.i = 1; first.x = 2; second.s = 3; second.t = 4;", more=old))
     two = workshop.library(source(STATE % "int a;", show='"%d %d %d %ld %d", odd.u.i, first.x, first.y, second.s, second.t', more=new))
-    with carried(place(workshop), workshop.host(), one) as host:
+    with carried(workshop.place(), workshop.host(), one) as host:
         host.ask("set")
         plan, said = host.reload(two)
         assert said.startswith("changed 2"), said

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import secrets
 import signal
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,24 +18,15 @@ from hotreload_engine import hosts
 from hotreload_engine.slot import ABANDONED, TOKEN_VARIABLE, Slot
 from migration_kit import Carried, Workshop, carried, source
 
-_places = itertools.count()
 _NAME = struct.calcsize("=8sIIQQQQQQ") + 8 * 32
 """Where the generation's name is in the file."""
 _PARENT = struct.calcsize("=8sIIQ")
-
-
-@pytest.fixture(scope="module", params=["gcc", "clang"])
-def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    yield Workshop(request.param, tmp_path_factory.mktemp("handover"))
 
 
 @pytest.fixture(scope="module")
 def gcc(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop("gcc", tmp_path_factory.mktemp("handover"))
 
-
-def place(workshop: Workshop) -> Path:
-    return workshop.directory / f"p{next(_places)}"
 
 
 # --- a host, and another one in its place -------------------------------------------------------------------
@@ -102,7 +92,7 @@ SHOW = '"%ld %s %d %d %d %d %d", (long)s->level, s->name, *s->here, *s->counter,
 def test_another_process_goes_on(workshop: Workshop) -> None:
     """Values, statics, pointers to the state, to statics and functions, while the layouts of all of them change."""
     first = workshop.library(source(FIRST, set_=SET, show=SHOW))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.ask("set")
         token, said = leave(host)
         assert said == ""
@@ -114,7 +104,7 @@ def test_another_process_goes_on(workshop: Workshop) -> None:
 
 def test_the_same_code_again(workshop: Workshop) -> None:
     """The generation did not change, only the process: another plugin's did, say."""
-    with carried(place(workshop), workshop.host(), workshop.library(source(FIRST, set_=SET, show=SHOW))) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(source(FIRST, set_=SET, show=SHOW))) as host:
         host.ask("set")
         token, _ = leave(host)
         assert take(host, token) == "yes"
@@ -135,7 +125,7 @@ def test_what_belongs_to_the_old_process(gcc: Workshop) -> None:
             set_=f"s->level = 42; hr_count = 4; {set_}",
             show='"%d %d %d", s->level, hr_count, hr_log != NULL',
         )
-        with carried(place(gcc), gcc.host(), gcc.library(text)) as host:
+        with carried(gcc.place(), gcc.host(), gcc.library(text)) as host:
             host.ask("set")
             token, _ = leave(host)
             assert take(host, token) == said
@@ -155,7 +145,7 @@ void plug_own(void *now, const void *was, const void *object) {{ *(double *)now 
         ("char *p;", "state.angle is migrated by a function, and there are pointers in it", "0"),
     ):
         first = gcc.library(source(f"typedef struct state {{ float angle; {more} }} state;", set_="s->angle = 2.5f;"))
-        with carried(place(gcc), gcc.host(), first) as host:
+        with carried(gcc.place(), gcc.host(), first) as host:
             host.ask("set")
             token, _ = leave(host)
             host.publish(gcc.library(source(own.format(more=more), show='"%g", s->angle')))
@@ -219,7 +209,7 @@ def test_a_file_that_is_not_to_be_believed(gcc: Workshop, damage: Callable[[Path
     """A new state, and why; the file is gone."""
     if "chown" in damage.__code__.co_names and os.geteuid() != 0:
         pytest.skip("needs root, to give a file to another user")
-    with carried(place(gcc), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
+    with carried(gcc.place(), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
         host.ask("set")
         token, _ = leave(host)
         damage(left(host, token))
@@ -230,7 +220,7 @@ def test_a_file_that_is_not_to_be_believed(gcc: Workshop, damage: Callable[[Path
 
 def test_only_the_process_that_it_is_for(gcc: Workshop) -> None:
     """Once; not by a process that another one started; not without being told of it."""
-    with carried(place(gcc), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
+    with carried(gcc.place(), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
         host.ask("set")
         token, _ = leave(host)
         path = left(host, token)
@@ -266,11 +256,11 @@ void plug_after_reload(void *raw, const hr_migration *what)
         show='"%s", s->log',
         more=hooks,
     )
-    with carried(place(workshop), workshop.host(), workshop.library(text)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(text)) as host:
         assert host.ask("show") == "0 1 0 0 "
         token, said = leave(host, 0.3)
         assert said == "not now: busy" and not left(host, token).exists()
-    with carried(place(workshop), workshop.host(), workshop.library(text)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(text)) as host:
         host.ask("set")
         token, said = leave(host)
         assert said == "" and take(host, token) == "yes"
@@ -279,7 +269,7 @@ void plug_after_reload(void *raw, const hr_migration *what)
 
 def test_a_host_that_is_not_ended_after_all_goes_on(gcc: Workshop) -> None:
     """The safe point waits a second for its end, or until a signal is handled; then all is as before."""
-    with carried(place(gcc), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
+    with carried(gcc.place(), gcc.host(), gcc.library(source(FIRST, set_=SET, show='"%d", s->level'))) as host:
         host.ask("set")
         token, said = leave(host, stays=True)
         assert said == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -19,8 +18,6 @@ from hotreload_engine.model import Crash
 from hotreload_engine.plan import encode
 from migration_kit import HERE, Carried, Workshop, carried, plan_of, source
 
-_places = itertools.count()
-
 
 @pytest.fixture(scope="module", params=["gcc", "clang", "g++", "clang++"])
 def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
@@ -30,9 +27,6 @@ def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         flags += ("-fno-gnu-unique",)
     yield Workshop(compiler, tmp_path_factory.mktemp("hooks"), flags, plusplus="++" in request.param)
 
-
-def place(workshop: Workshop) -> Path:
-    return workshop.directory / f"p{next(_places)}"
 
 
 LOGGED = """
@@ -75,7 +69,7 @@ def test_both_are_called_with_what_was_done(workshop: Workshop) -> None:
     keep = "static int hr_count; int hr_counted(void) { return hr_count++; }"
     first = workshop.library(logged(1, "long level;", set_="s->level = 70000;", more=keep))
     second = workshop.library(logged(2, "int more; short level;", more=keep))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         assert host.ask("show").startswith("0 after1(0 1 ")
         host.ask("set")
         _, said = host.reload(second)
@@ -91,7 +85,7 @@ def test_a_plugin_without_hooks_is_as_before(workshop: Workshop) -> None:
     bare = source(LOGGED % "", show='"%d %s", s->asked, s->log').replace(
         "static void", "__attribute__((unused)) static void"
     )
-    with carried(place(workshop), workshop.host(), workshop.library(bare)) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(bare)) as host:
         assert host.reload(workshop.library(logged(2)))[1].startswith("changed 2")
         assert host.ask("show").startswith("0 after2(1 2 ")
         assert host.reload(workshop.library(bare + "\n/* again */ int hr_again(void) { return 1; }"))[1].startswith(
@@ -107,7 +101,7 @@ def test_a_reload_that_does_not_come_is_told_to_the_old_code(workshop: Workshop)
         logged(1, "struct node *n;", "s->n = (struct node *)calloc(1, 64); s->n->v = 1;", types=node % "")
     )
     second = workshop.library(logged(2, "struct node *n;", "s->n->v = 2;", types=node % "int more;"))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.ask("set")
         _, said = host.reload(second)
         assert said.startswith("refused 1 state.n->"), said
@@ -120,7 +114,7 @@ def test_a_reload_that_does_not_come_is_told_to_the_old_code(workshop: Workshop)
 
 def test_not_now_and_then_now(workshop: Workshop) -> None:
     """The reload waits, hosts and builder tell why, the old code goes on; then it is taken without another signal."""
-    with carried(place(workshop), workshop.host(), workshop.library(logged(1))) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(logged(1))) as host:
         host.ask("set")
         before = hosts.census(host.slot).hosts[0]
         host.publish(workshop.library(logged(2)))
@@ -147,7 +141,7 @@ def test_not_now_and_then_now(workshop: Workshop) -> None:
 
 def test_what_is_newer_takes_the_place_of_what_waits(workshop: Workshop) -> None:
     """Two saves while the plugin says not now: the second is what it changes over to."""
-    with carried(place(workshop), workshop.host(), workshop.library(logged(1))) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(logged(1))) as host:
         host.ask("set")
         for number in (2, 3):
             host.publish_from_running(workshop.library(logged(number)))
@@ -218,7 +212,7 @@ def test_a_thread_of_the_plugin_is_stopped_and_started(workshop: Workshop) -> No
         )
         for number in range(1, 6)
     ]
-    with carried(place(workshop), workshop.host(), workshop.library(texts[0])) as host:
+    with carried(workshop.place(), workshop.host(), workshop.library(texts[0])) as host:
         for number, text in enumerate(texts[1:], 2):
             _, said = host.reload(workshop.library(text))
             assert said.startswith(f"changed {number}"), said
@@ -231,7 +225,7 @@ def test_a_crash_in_a_hook_is_rolled_back(workshop: Workshop) -> None:
     """The old code is back with its state, hears of it, and the next good library is taken."""
     first = workshop.library(logged(1))
     bad = workshop.library(logged(2, after="s->busy = 9; *(volatile int *)8 = 1;"))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.publish(bad)
         host.signal()
         said = host.ask("poll")
@@ -291,7 +285,7 @@ def test_a_crash_in_before_reload(workshop: Workshop) -> None:
     for kind, threads in crashes(workshop):
         set_ = 's->level = 5; strcpy(s->name, "Ada");'
         text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN, more=before_that(CRASHES[kind]))
-        with carried(place(workshop), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+        with carried(workshop.place(), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
             settled(host)
             before = host.ask("bytes"), signals(host)
             _, said = host.reload(workshop.library(source(PLAIN % "int more;", show=SHOW_PLAIN)))
@@ -317,7 +311,7 @@ def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
         set_ = 's->level = 5; strcpy(s->name, "Ada");'
         own = "HR_MIGRATE(state, level, plug_own)\nvoid plug_own(void *now, const void *was, const void *object) { %s }"
         text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN)
-        with carried(place(workshop), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+        with carried(workshop.place(), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
             settled(host)
             before = host.ask("bytes"), signals(host)
             bad = PLAIN % "int more;" + own % f"*(int *)now = 9; hr_asked++; {CRASHES[kind]}"
@@ -342,7 +336,7 @@ def test_a_crash_in_before_reload_while_its_code_is_guarded(workshop: Workshop) 
     first = workshop.library(source(PLAIN % "", set_="s->level++;", show=SHOW_PLAIN))
     types = PLAIN % "int more;"
     second = source(types, set_=CRASHES["SIGSEGV"], show=SHOW_PLAIN, more=before_that(CRASHES["SIGSEGV"]))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.ask("set")
         assert host.reload(workshop.library(second))[1].startswith("changed 2")
         _, said = host.reload(workshop.library(source(PLAIN % "long more;", show=SHOW_PLAIN)))
@@ -383,7 +377,7 @@ void plug_tick""")  # fmt: skip
 def test_a_hook_uses_up_no_guarded_call(workshop: Workshop) -> None:
     """desc.guarded_calls are the host's own: the first one after the hook is guarded though only one is."""
     bad = logged(2).replace("return snprintf", "*(volatile int *)8 = 1; return snprintf")
-    with carried(place(workshop), workshop.host("-DGUARDED_CALLS=1"), workshop.library(logged(1))) as host:
+    with carried(workshop.place(), workshop.host("-DGUARDED_CALLS=1"), workshop.library(logged(1))) as host:
         assert host.reload(workshop.library(bad))[1].startswith("changed 2")
         log = host.ask("show")
         assert log.endswith("before1 "), f"the old function's answer, with the old state: {log}"
@@ -434,7 +428,7 @@ def test_a_field_by_a_function_of_ones_own(workshop: Workshop) -> None:
             set_="s->hp = 7; s->mode = 5; for (int i = 0; i < 3; i++) { s->p[i].degrees = i + 1; s->p[i].id = i; }",
         )
     )
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.ask("set")
         plan, said = host.reload(workshop.library(source(NEW, show=SHOW.format(2))))
         assert said.startswith("changed 2"), said
@@ -457,7 +451,7 @@ def test_a_plan_that_calls_anything_else_than_code(workshop: Workshop) -> None:
     """An address that is not in the new library's code: the plan is damaged, and nothing is called."""
     old, new = workshop.library(source(OLD.format(""))), workshop.library(source(NEW))
     plan = plan_of(old, new)
-    with carried(place(workshop), workshop.host(), old) as host:
+    with carried(workshop.place(), workshop.host(), old) as host:
         for address in (1 << 40, -1, 1 << 62):
             tables = tuple(((address, 0),) for _ in plan.tables)
             data = workshop.library(
@@ -489,7 +483,7 @@ void plug_value(void *raw, const void *was, const void *object)
 }
 """
     first = workshop.library(source(old, set_="s->v[0].tag = 1; s->v[0].u.f = 2.5f; s->v[1].u.i = -3;"))
-    with carried(place(workshop), workshop.host(), first) as host:
+    with carried(workshop.place(), workshop.host(), first) as host:
         host.ask("set")
         plan, said = host.reload(workshop.library(source(new, show='"%g %ld", s->v[0].u.f, s->v[1].u.i')))
         assert said.startswith("changed 2"), said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -502,7 +501,6 @@ POINTERS = [
     Case("a ring within the state", "struct { void *next; int v; } n[3];", "struct { int v; int w; void *next; } n[3];", "for (int i = 0; i < 3; i++) { s->n[i].next = &s->n[(i + 1) % 3]; s->n[i].v = i; }", '"%d %d %d", s->n[0].next == &s->n[1], s->n[2].next == &s->n[0], s->n[2].v', "1 1 2"),
 ]  # fmt: skip
 CASES = [*FIELDS, *NUMBERS, *ENUMS, *NESTED, *ARRAYS, *BITS, *UNIONS, *POINTERS]
-_places = itertools.count()
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang", "gcc -gdwarf-4 -O1", "clang -gdwarf-4 -O2"])
@@ -527,7 +525,7 @@ def pair(workshop: Workshop, case: Case) -> tuple[bytes, bytes]:
 def test_the_state_is_carried_over(workshop: Workshop, case: Case) -> None:
     """The new code finds what the old code left, field by field; the plan's words say what became of them."""
     old, new = pair(workshop, case)
-    with carried(workshop.directory / f"p{next(_places)}", workshop.host(), old) as host:
+    with carried(workshop.place(), workshop.host(), old) as host:
         host.ask("set")
         plan, said = host.reload(new)
         assert said.startswith("changed 2"), (said, plan)
@@ -582,7 +580,7 @@ def test_statics_keep_their_values(plain: Workshop, case: Case) -> None:
     """Globals, statics and statics of functions go on with the value that they had."""
     both = source(types(case.old), set_=case.set, show=case.show, more=case.more)
     old, new = plain.library(both), plain.library(both.replace(types(case.old), types(case.new) + "\n\n"), "-DNEW")
-    with carried(plain.directory / f"p{next(_places)}", plain.host(), old) as host:
+    with carried(plain.place(), plain.host(), old) as host:
         host.ask("set")
         plan, said = host.reload(new)
         assert said.startswith("changed 2"), (said, plan)
@@ -597,7 +595,7 @@ def test_statics_whose_declaration_was_edited(plain: Workshop, case: tuple[str, 
     uses = f"void hr_unused(void) {{ {use}; }}\n" if use else ""
     old = plain.library(source("typedef struct { int a; } state;", set_=set_, more=before + "\n" + uses))
     new = plain.library(source("typedef struct { int a; } state;", show=show, more=after + "\n" + uses))
-    with carried(plain.directory / f"p{next(_places)}", plain.host(), old) as host:
+    with carried(plain.place(), plain.host(), old) as host:
         host.ask("set")
         plan, said = host.reload(new)
         assert said.startswith("changed 2"), (said, plan)
@@ -632,7 +630,7 @@ def test_what_cannot_be_carried_is_refused(workshop: Workshop, case: Case) -> No
     old = workshop.library(source(types(case.old), set_=case.set, show='"old %d", 1', more=case.more))
     new = workshop.library(source(types(case.new), show=case.show, more=case.more), "-DNEW")
     good = workshop.library(source(types(case.old), set_=case.set, show='"good %d", 2', more=case.more))
-    with carried(workshop.directory / f"p{next(_places)}", workshop.host(), old) as host:
+    with carried(workshop.place(), workshop.host(), old) as host:
         host.ask("set")
         _, said = host.reload(new)
         assert said.startswith(f"refused 1 {case.out}"), said

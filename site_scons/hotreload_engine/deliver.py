@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,20 +167,42 @@ class Delivery:
         self._carrier.published(generation, judged.plans)
         if previous is not None and previous.path == generation.path:
             return
+        self._tell_published(
+            generation,
+            judged.running,
+            calls,
+            judged.findings,
+            together,
+            judged.check_ms,
+            publish_ms,
+            **timings(cause),
+        )
+
+    def _tell_published(
+        self,
+        generation: Generation,
+        running: Sequence[Host],
+        calls: bool = True,
+        findings: Sequence[dict[str, Any]] = (),
+        together: Sequence[str] = (),
+        check_ms: float = 0.0,
+        publish_ms: float = 0.0,
+        **more: Any,
+    ) -> None:
         self._emit(
             "published",
             plugin=self.plugin.name,
             generation=generation.number,
             build_id=generation.build_id or generation.digest,
             restores=generation.restores,
-            hosts=len(judged.running),
+            hosts=len(running),
             foreign=sum(1 for host in self.plugin.foreign if host.signal),
             calls=calls,
-            findings=judged.findings,
-            together=together,
-            check_ms=judged.check_ms,
+            findings=list(findings),
+            together=list(together),
+            check_ms=check_ms,
             publish_ms=publish_ms,
-            **timings(cause),
+            **more,
         )
 
     def refuse(self, error: HotReloadError) -> None:
@@ -431,20 +453,7 @@ class Delivery:
         if quietly:
             return True
         present = self.census()
-        self._emit(
-            "published",
-            plugin=self.plugin.name,
-            generation=newest.number,
-            build_id=newest.build_id or newest.digest,
-            restores=newest.restores,
-            hosts=len(present),
-            calls=True,
-            findings=[],
-            together=[],
-            check_ms=0.0,
-            publish_ms=0.0,
-            by="another scons",
-        )
+        self._tell_published(newest, present, by="another scons")
         for host in present:
             before = replace(host, file="")
             if host.file == os.path.basename(newest.path):

@@ -509,9 +509,8 @@ class Pass:
         """Targets as their commands left them."""
         self.moved: set[Any] = set()
         """Targets one of whose sources was another before their command than after it."""
-        self._running: set[Any] = set()
-        self._names: dict[float, str] = {}
-        """What is being made, by when that began."""
+        self._running: dict[Any, None] = {}
+        """Targets that are being made, in the order in which that began."""
         self._done = 0
         self._failed: set[Any] = set()
         self._making = making
@@ -537,11 +536,8 @@ class Pass:
                     self.begun.add(node)
 
     def begin(self, targets: list[Any]) -> float:
-        self._running.update(targets)
-        began = time.perf_counter()
-        name = targets[0].sources[0] if _kind(targets[0]) == "compile" and targets[0].sources else targets[0]
-        self._names[began] = str(name)
-        return began
+        self._running.update(dict.fromkeys(targets))
+        return time.perf_counter()
 
     def end(self, targets: list[Any], began: float, why: str) -> None:
         ms = (time.perf_counter() - began) * 1e3
@@ -550,8 +546,8 @@ class Pass:
                 path = target.get_abspath()
                 self.left[path] = signature(path)
                 self.finished.append(target)
-        self._running.difference_update(targets)
-        self._names.pop(began, None)
+        for target in targets:
+            self._running.pop(target, None)
         if not why and self._news is not None:
             changed = scons.among_sources(targets, self._news, self.begun)
             why = "\n".join(f"{name} changed" for name in changed)
@@ -569,9 +565,9 @@ class Pass:
         self._done += sum(1 for target in targets if scons.is_made(target))
 
     def tell(self, progress: Callable[[int, int, str], None], total: int) -> None:
-        names = list(self._names.values())
-        if names:
-            progress(min(self._done, total), total, names[0])
+        for target in list(self._running)[:1]:
+            name = target.sources[0] if _kind(target) == "compile" and target.sources else target
+            progress(min(self._done, total), total, str(name))
 
     def torn(self) -> set[Any]:
         """Targets whose command failed or was ended halfway. What it left is taken away: a file that is neither old nor
@@ -580,7 +576,7 @@ class Pass:
             if scons.is_file(node) and not scons.is_precious(node):
                 with contextlib.suppress(OSError):
                     os.unlink(node.get_abspath())
-        return {node for node in self._failed & self.begun | self._running if scons.is_file(node)}
+        return {node for node in self._failed & self.begun | self._running.keys() if scons.is_file(node)}
 
 
 class _Guard:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from . import processes
 from .model import Ack, Host, HotReloadError
 from .slot import Slot, parse_record, read_regular
 
@@ -267,9 +268,7 @@ def _with_kernel_facts(host: Host, holder: int) -> Host:
         return replace(host, trouble="it runs in a container whose processes are not visible from here")
     trouble = ""
     try:
-        with open(f"/proc/{holder}/status", encoding="ascii", errors="replace") as status:
-            masks = {line.split(":")[0]: line.split()[1] for line in status if line.startswith("SigCgt")}
-        caught = int(masks["SigCgt"], 16) >> (host.signal - 1) & 1
+        caught = int(processes.facts(holder)["SigCgt"], 16) >> (host.signal - 1) & 1
         if not caught:
             name = signal.Signals(host.signal).name
             trouble = f"it has no handler for {name}; another part of the program has removed ours"

@@ -88,36 +88,35 @@ class Runner:
     def suspend(self) -> None:
         """As Ctrl-Z does, for its process group."""
         self._suspended = True
-        self._tell(signal.SIGTSTP)
+        _tell(self.pid, signal.SIGTSTP)
 
     def go_on(self) -> None:
         """Only after ``suspend``: a host that somebody else has stopped stays so."""
         if self._suspended:
             self._suspended = False
-            self._tell(signal.SIGCONT)
+            _tell(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """It gets no more time to end by itself: for while ``stop`` waits (a signal's handler may call it)."""
-        self._tell(signal.SIGKILL)
-
-    def _tell(self, number: int) -> None:
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+        _tell(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """SIGTERM to its process group, SIGKILL after GRACE; returns when it is gone."""
         group = self.pid
         if not group:
             return
-        for number in (signal.SIGTERM, signal.SIGCONT):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
+        _tell(group, signal.SIGTERM)
+        _tell(group, signal.SIGCONT)
         deadline = time.monotonic() + GRACE
         while not self.ended() and self.pid:
             if time.monotonic() > deadline:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL)
+                _tell(group, signal.SIGKILL)
             time.sleep(0.005)
+        _tell(group, signal.SIGKILL)
+
+
+def _tell(group: int, number: int) -> None:
+    """Signal a process group; 0: there is none."""
+    if group:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(group, number)

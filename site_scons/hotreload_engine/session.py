@@ -166,11 +166,9 @@ class Session:
 
     def _patience(self) -> float | None:
         """Seconds to wait for a change until something else is to be done; None when nothing is."""
-        times = [0.05] if any(delivery.owed for delivery in self._deliveries) else []
+        times = [0.05] if self._renewal or any(delivery.owed for delivery in self._deliveries) else []
         if self._runner and self._runner.is_young:
             times.append(0.5)
-        if self._renewal:
-            times.append(0.01)
         if self._cut and not self._paused:
             times.append(0.3)
         if self._untidy or (self._graph.is_due and not self._paused):
