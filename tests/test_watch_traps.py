@@ -78,3 +78,21 @@ def test_explain(made: Project) -> None:
     why = watch.wait("build", lambda e: e["targets"])["why"]
     assert {step["target"]: "inc/h.h' changed" in step["why"] for step in why} == {"main.o": True, "prog": False}
     assert "rebuilt main.o: rebuilding `main.o' because `inc/h.h' changed" in watch.output
+
+
+def test_a_start_takes_no_link_for_an_edit(made: Project) -> None:
+    """scons links the sources into the variant directory anew at each start, which changes their inodes' times; where times
+    decide, nothing is built because of that."""
+    made.write("SConstruct", 'SConscript("code/SConscript", variant_dir="out", duplicate=1)\n')
+    made.write("code/SConscript", 'env = Environment(tools=["default", "hotreload"])\nenv.Decider("make")\nenv.Program("p", "p.c")\n')
+    made.write("code/p.c", "int main(void) { return 0; }\n")
+    os.utime(made.path("code/p.c"), (1e9, 1e9))
+    made.scons("-Q")
+    watch = made.watch()
+    first = [event["targets"] for event in watch.events if event["event"] == "build"]
+    made.write("code/SConscript", made.path("code/SConscript").read_text() + "# read again\n")
+    watch.wait("ready")
+    made.write("code/p.c", "int main(void) { return 1; }\n")
+    assert watch.wait("build", lambda e: e["targets"])["targets"] == ["out/p.o", "out/p"]
+    built = [event["targets"] for event in watch.events if event["event"] == "build"]
+    assert first == [[]] and built == [[], [], ["out/p.o", "out/p"]]

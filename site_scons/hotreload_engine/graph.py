@@ -183,6 +183,17 @@ class Graph:
             return True
         return bool(self._reads and self._reads.concerns(path))
 
+    def unseen(self, paths: Iterable[str], since: float) -> frozenset[str]:
+        """Of the paths that changed after ``since`` (Unix seconds), in whatever way, those that SCons may not have seen
+        as they are. Not those of which it makes another hard link in a variant directory, at every start."""
+        return frozenset(path for path in paths if self._fresh or not self._has_seen(path, int((since - 1.0) * 1e9)))
+
+    def _has_seen(self, path: str, before: int) -> bool:
+        """Whether nothing was written into the file after ``before`` (ns), and SCons has looked at it."""
+        now = signature(path)
+        nodes = [node for node in self._places.at(path) if self._index.is_known(node)]
+        return bool(now and now[0] < before and nodes) and all(map(scons.is_as_seen, nodes))
+
     def is_current(self, path: str) -> bool:
         """Whether the target at ``path`` is as a fresh scons would leave it."""
         if self._fresh:

@@ -88,12 +88,24 @@ def missing(fs: Any) -> str:
 
 def has_moved(node: Any) -> bool:
     """Whether a source file is another now than when SCons looked at it."""
+    seen, now = _looks(node)
+    return seen != now
+
+
+def is_as_seen(node: Any) -> bool:
+    """Whether SCons has looked at the source file, and it is the same now."""
+    seen, now = _looks(node)
+    return seen is not None and seen == now
+
+
+def _looks(node: Any) -> tuple[Sig | None, Sig | None]:
+    """What SCons saw of the file, and what is there now; twice None where it has not looked."""
     try:
         file = node._memo.get("rfile", node)
         seen = file._memo["stat"]
     except (AttributeError, KeyError):
-        return False
-    return signature(file.get_abspath()) != (None if seen is None else signed(seen))
+        return None, None
+    return None if seen is None else signed(seen), signature(file.get_abspath())
 
 
 def launch_directory() -> str:

@@ -124,7 +124,7 @@ class Session:
         for delivery in self._deliveries:
             delivery.overtaken(quietly=True)
         # Edits between the reading of an input and the start of its watch had no event.
-        if missed := self._watcher.missed(began):
+        if missed := self._graph.unseen(self._watcher.missed(began), began):
             self._pass(_changes(missed), quietly=True)
         self._ready()
 

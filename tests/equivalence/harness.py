@@ -220,6 +220,11 @@ class Tree:
 
     def check_outputs(self) -> None:
         """Every file of a build from scratch is there, with the same bytes."""
+        if wrong := self.unlike(self.from_scratch()):
+            raise Difference(f"not as a build from scratch:\n{wrong}")
+
+    def from_scratch(self) -> Path:
+        """Where the sources as they are now were built in a fresh tree."""
         scratch = self.base / "other" / "project"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.parent.mkdir(exist_ok=True)
@@ -227,16 +232,26 @@ class Tree:
         code, output = self.scons(scratch)
         if code:
             raise Difference(f"a build from scratch fails:\n{output}")
+        return scratch
+
+    def unlike(self, scratch: Path) -> str:
+        """The outputs that are not those of that build."""
         wrong = []
         for directory in OUTPUT_DIRECTORIES:
             for path in sorted((scratch / directory).rglob("*")):
-                mine = self.root / path.relative_to(scratch)
-                if path.is_file() and (not mine.is_file() or mine.read_bytes() != path.read_bytes()):
-                    wrong.append(f"{path.relative_to(scratch)} {'differs' if mine.exists() else 'is missing'}")
-        if wrong:
-            raise Difference("not as a build from scratch:\n" + "\n".join(wrong))
+                mine = _content(self.root / path.relative_to(scratch))
+                if path.is_file() and mine != path.read_bytes():
+                    wrong.append(f"{path.relative_to(scratch)} {'is missing' if mine is None else 'differs'}")
+        return "\n".join(wrong)
 
     def check(self, outputs: bool = True) -> None:
         self.check_nothing_to_do()
         if outputs:
             self.check_outputs()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
