@@ -175,8 +175,8 @@
          directly and that called nobody (strlen, memcpy), or abort, assert, raise: good if within 2 s another thread can
          take the locks of malloc, dlopen, stdout and stderr. Anything else (printf of a bad pointer): good if there is
          no other thread than ours, and the locks of malloc and dlopen can be taken.
-     An endless loop is ended only where it is in the plugin's own code, and never under a debugger. Blocking (read, a
-     lock) costs no processor time and is no endless loop.
+     An endless loop is ended where it is in the plugin's own code, between the calls that it makes (one in the C library
+     itself goes on), and never under a debugger. Blocking (read, a lock) costs no processor time and is no endless loop.
      Handlers of yours for these signals are put aside meanwhile, and called for a fault that is not the guard's. If such
      a handler mends faults (write barriers, lazily mapped memory), set desc.unguarded.
      Off, with the reason in the record's "guard" (`scons hosts` shows it): by desc.unguarded; elsewhere than on x86-64;
@@ -606,7 +606,9 @@ void hr_close(hr_host *host)
 #define HR__RETRY_MS 250 /* between attempts to register, while the run directory is not there */
 #define HR__TOKEN 32     /* characters of a handover's name */
 #define HR__HOLD_MS 1000 /* that the safe point waits for the end, when it has left its state for another process */
-#define HR__TRIES 20000  /* to catch an endless loop in plugin code, 5 ms apart: one that is mostly in a system call is seldom there */
+#define HR__TRIES 1000   /* to catch an endless loop in plugin code, 5 ms apart */
+#define HR__STEPS 1024   /* instructions, at each try, from where the loop was met to plugin code */
+#define HR__TRAP_FLAG 0x100 /* of EFLAGS: a trap after each instruction */
 #define HR__TOGETHER_S 10 /* that a generation waits for one that was to be published beside it, and was not */
 
 /* A migration plan: plan.py has the format; offsets and counts are checked by the loader (hr__check_plan). */
@@ -1966,6 +1968,9 @@ typedef struct hr__guard {
     double watched_us;
     unsigned tries;
     int fired, seen; /* atomic */
+
+    /* The guarded thread's. */
+    int steps; /* left, while it goes by single instructions */
 } hr__guard;
 
 typedef char hr__offsets_of_stubs[offsetof(hr__stub, guard) == 8 && offsetof(hr__stub, target) == 16 ? 1 : -1];
@@ -2404,16 +2409,38 @@ static int hr__may_leave(hr_host *host, const hr__generation *generation, int ra
     return (leaf && at < 65536) || hr__ask(host, leaf || raised ? HR__MAY_GO_ON : HR__MAY_GO_ON_ALONE, 2000);
 }
 
-/* A trial has crashed: goes on behind it, in hr__try_call, or returns as hr__catch does. */
-static int hr__catch_trial(hr__guard *guard, int number, int loop, const siginfo_t *info, const ucontext_t *context)
+/* Whether the instruction enters the kernel: syscall, sysenter, int. `count` bytes of it are known. */
+static int hr__enters_kernel(const unsigned char *code, size_t count)
+{
+    if (count > 2 && (code[0] & 0xf0) == 0x40) code++; /* REX */
+    if (count < 2) return 1;
+    return code[0] == 0xcd || (code[0] == 0x0f && (code[1] == 0x05 || code[1] == 0x34));
+}
+
+/* The loop is in other code just now, seldom in the plugin's if it is one around a system call: on by single instructions,
+   until it is back there. Not into the kernel, from where a new thread or process would go on so, and where SIGTRAP may be
+   blocked: the next trap would end the process (signal(7): a blocked signal that the hardware raises). Always 1. */
+static int hr__step(hr__guard *guard, ucontext_t *context)
+{
+    unsigned char next[3];
+    const size_t count = hr__peek((uintptr_t)context->uc_mcontext.gregs[REG_RIP], next, sizeof next);
+    if (hr__enters_kernel(next, count)) guard->steps = 0;
+    if (guard->steps > 0) context->uc_mcontext.gregs[REG_EFL] |= HR__TRAP_FLAG;
+    return 1;
+}
+
+/* A trial has crashed: goes on behind it, in hr__try_call, or returns as hr__catch does. `looping`: whose loader has found
+   it to be an endless loop. */
+static int hr__catch_trial(hr__guard *guard, int number, hr__guard *looping, const siginfo_t *info, ucontext_t *context)
 {
     hr__trial *trial = &guard->trial;
     hr__crash *crash = &trial->code->crash;
     const uintptr_t code = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
     const uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
-    const int raised = info->si_code <= 0;
+    const int raised = looping || info->si_code <= 0;
     uintptr_t words[2];
-    if (loop && !hr__in_code(trial->code, code)) return 1; /* it is in other code just now: the loader tries again */
+    if (looping && !hr__in_code(trial->code, code)) return hr__step(looping, context);
+    if (looping) looping->steps = 0;
     crash->address = raised ? 0 : (uintptr_t)info->si_addr;
     hr__walk(trial->code, crash, code, stack, (uintptr_t)context->uc_mcontext.gregs[REG_RBP], trial->frame);
     if (hr__peek(trial->frame, words, sizeof words) != sizeof words || memcmp(words, trial->words, sizeof words) != 0) {
@@ -2425,7 +2452,7 @@ static int hr__catch_trial(hr__guard *guard, int number, int loop, const siginfo
         return 0;
     }
     crash->signal = number;
-    crash->cause = loop ? trial->loop : trial->cause;
+    crash->cause = looping ? trial->loop : trial->cause;
     hr__store(crash->fate, (const char *)"rolled-back");
     hr__forget_calls(trial->thread, trial->frame);
     hr__store(trial->thread, (uintptr_t)0);
@@ -2439,12 +2466,12 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
     const uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
     const uintptr_t frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
     const pid_t process = getpid();
-    const int raised = info->si_code <= 0; /* sent, not made by an instruction */
-    hr__guard *ours = NULL, *armed = NULL, *owner = NULL, *trying = NULL;
+    int raised = info->si_code <= 0; /* sent, not made by an instruction */
+    hr__guard *ours = NULL, *armed = NULL, *owner = NULL, *trying = NULL, *looping = NULL;
     hr__call *call = NULL;
     hr__crash *crash;
     uintptr_t word = 0;
-    int slot, inside = 0, loop = 0;
+    int slot, inside = 0, in_a_call;
     if (raised && info->si_pid != process) return 0;
     for (slot = 0; slot < HR_MAX_HOSTS; slot++) {
         hr_host *host = hr__load(hr__slots[slot].host);
@@ -2466,7 +2493,11 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
         if (number == SIGTRAP && info->si_code == SI_TKILL && guard->mine == self &&
             hr__load(guard->fired) != hr__load(guard->seen)) {
             hr__store(guard->seen, hr__load(guard->fired));
-            loop = 1;
+            guard->steps = HR__STEPS;
+            looping = guard;
+        } else if (number == SIGTRAP && info->si_code == TRAP_TRACE && guard->mine == self && guard->steps > 0) {
+            guard->steps--;
+            looping = guard;
         }
         if (hr__load(guard->trial.thread) == self) trying = guard;
         if (!hr__load(guard->thread)) continue;
@@ -2482,17 +2513,23 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
             inside = here;
         }
     }
+    if (looping) {
+        raised = 1;
+        context->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)HR__TRAP_FLAG;
+    }
     if (trying && (!call || trying->trial.frame < call->stack + HR__PUSHED)) /* else a call into another plugin is deeper */
-        return hr__catch_trial(trying, number, loop, info, context);
-    if (loop && (!call || !inside || !ours->old)) return 1; /* it is in other code just now: the loader tries again */
+        return hr__catch_trial(trying, number, looping, info, context);
+    if (looping && call && ours->old && !inside) return hr__step(looping, context);
+    if (looping) looping->steps = 0;
+    if (looping && (!call || !ours->old)) return 1; /* it has returned */
     if (!call) {
         if (owner) armed = owner;
         if (!armed) return 0;
         crash = &armed->generation->crash;
         crash->address = raised ? 0 : (uintptr_t)info->si_addr;
-        loop = armed->thread == self;
-        hr__walk(armed->generation, crash, code, stack, frame, loop ? stack : stack + 65536);
-        hr__last_words(armed->host, armed->generation, number, loop ? "host" : "thread");
+        in_a_call = armed->thread == self;
+        hr__walk(armed->generation, crash, code, stack, frame, in_a_call ? stack : stack + 65536);
+        hr__last_words(armed->host, armed->generation, number, in_a_call ? "host" : "thread");
         return 0;
     }
     crash = &ours->generation->crash;
@@ -2514,7 +2551,7 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
         hr__last_words(ours->host, ours->generation, number, "locks");
         return 0;
     }
-    hr__roll_back(ours, call, number, loop ? "loop" : "call", context);
+    hr__roll_back(ours, call, number, looping ? "loop" : "call", context);
     return 1;
 }
 

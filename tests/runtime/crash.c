@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MARK 0x5EED0001
@@ -100,6 +101,23 @@ __attribute__((noinline)) static int smash_own(void)
     return room[0];
 }
 
+static int forks(void)
+{
+    int status = 1;
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    return waitpid(child, &status, 0) != child || status != 0;
+}
+
+static int masked(void)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    getppid();
+    return pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static int compare(const void *first, const void *second)
 {
     (void)first, (void)second;
@@ -125,6 +143,10 @@ static void crash(const char *kind, const char *file)
         while (!zero) zero = 0; /* here: endless */
     if (strcmp(kind, "endless-outside") == 0)
         while (!zero) zero = getppid() < 0; /* here: endless-outside */
+    if (strcmp(kind, "endless-forks") == 0)
+        while (!zero) zero = forks();
+    if (strcmp(kind, "endless-masked") == 0)
+        while (!zero) zero = masked();
     if (strcmp(kind, "double-free") == 0) twice(0);
     if (strcmp(kind, "double-free-big") == 0) twice(1);
     if (strcmp(kind, "broken-heap") == 0) broken_heap();
