@@ -249,7 +249,9 @@ class _Strings:
 class _Reader:
     """The units of one file."""
 
-    def __init__(self, binary: Binary) -> None:
+    def __init__(self, binary: Binary, known: Iterable[_Unit] = ()) -> None:
+        """``known``: units of a library read before, whose tables are likely to be the same."""
+
         def sections(name: str) -> bytes:
             section = binary.named.get(name)
             return bytes(section.data()) if section is not None else b""
@@ -263,6 +265,7 @@ class _Reader:
         )
         self.abbrevs = sections(".debug_abbrev")
         self.signatures: dict[int, tuple[_Unit, int]] = {}
+        self._tables = {unit.table_at: (unit.table, unit.abbrevs) for unit in known}
         self.units: list[_Unit] = []
         for name in (".debug_info", ".debug_types"):
             if info := sections(name):
@@ -281,6 +284,9 @@ class _Reader:
     @cache  # noqa: B019 - as long-lived as what it keeps
     def table(self, at: int, offset_size: int, address_size: int, version: int) -> tuple[dict[int, _Abbrev], bytes]:
         """The abbreviations at an offset, and their bytes; the sizes of their forms depend on the unit's."""
+        before = self._tables.get((at, offset_size, address_size, version))
+        if before and self.abbrevs.startswith(before[1], at):
+            return before
         sizes = dict(_FIXED)
         sizes.update(dict.fromkeys(_OFFSETS, offset_size))
         sizes[_ADDR] = address_size
@@ -356,7 +362,8 @@ class _Unit:
             at += 8
         self.info = info[begin:end]
         self.first = at - begin
-        self.table, self.abbrevs = reader.table(abbrevs, self.offset_size, self.address_size, self.version)
+        self.table_at = abbrevs, self.offset_size, self.address_size, self.version
+        self.table, self.abbrevs = reader.table(*self.table_at)
         self._sizes: dict[int, int] = dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size)
         self._sizes[_ADDR] = self.address_size
         if self.version < 3:
@@ -883,8 +890,9 @@ def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
             else "it has no debug information"
         )
         return Debug(path, (), (), {}, {}, frozenset(), why)
-    reader = _Reader(binary)
-    before = _Before(known.units_read if known else ())
+    units_before = known.units_read if known else ()
+    reader = _Reader(binary, units_before)
+    before = _Before(units_before)
     trouble = ""
     units = []
     variables: list[Variable] = []
@@ -928,6 +936,8 @@ class _Shape:
 
     mask: int
     """As a little-endian number: ones where bytes must be equal."""
+    named: int
+    """The same, where the texts that names are in are equal too."""
     texts: struct.Struct
     """Unpacks the offsets of the names in .debug_str."""
     lines: struct.Struct
@@ -942,6 +952,7 @@ class _Before:
     def __init__(self, units: Iterable[_Unit]) -> None:
         self._units: dict[tuple[str, int], list[_Unit]] = {}
         self._equal: dict[int, set[tuple[int, int]]] = {}
+        self._same_texts: dict[int, bool] = {}
         for unit in units:
             self._units.setdefault((unit.name, len(unit.info)), []).append(unit)
 
@@ -960,8 +971,11 @@ class _Before:
         if shape is None:
             return False
         one, two = (int.from_bytes(unit.info, "little") for unit in (old, new))
-        if (one ^ two) & shape.mask:
+        differences = one ^ two
+        if differences & shape.mask:
             return False
+        if not differences & shape.named and not shape.by_number and self._are_same_texts(old.strings, new.strings):
+            return True
         for form, place in ((shape.texts, "texts"), (shape.lines, "lines")):
             pairs = zip(form.unpack(old.info), form.unpack(new.info), strict=True)
             if not self._names(getattr(old.strings, place), getattr(new.strings, place), pairs):
@@ -972,6 +986,12 @@ class _Before:
         return len(tables[0]) == len(tables[1]) and self._names(
             old.strings.texts, new.strings.texts, zip(*tables, strict=True)
         )
+
+    def _are_same_texts(self, old: _Strings, new: _Strings) -> bool:
+        """Whether an offset means the same name in both. Asked of one new library only."""
+        if id(old) not in self._same_texts:
+            self._same_texts[id(old)] = old.texts == new.texts and old.lines == new.lines
+        return self._same_texts[id(old)]
 
     def _names(self, old: bytes, new: bytes, pairs: Iterable[tuple[int, int]]) -> bool:
         """Whether the names at each pair of offsets are equal."""
@@ -994,14 +1014,17 @@ def _shape(unit: _Unit) -> _Shape | None:
     info = unit.info
     mask = bytearray(b"\xff") * len(info)
     mask[: unit.first] = bytes(unit.first)
+    named = mask[:]
     texts: list[int] = []
     lines: list[int] = []
     by_number = False
     if unit.offset_size != 4 or unit.signature is not None:
         return None
 
-    def linked(at: int, size: int) -> None:
+    def linked(at: int, size: int, name: bool = False) -> None:
         mask[at : at + size] = bytes(size)
+        if not name:
+            named[at : at + size] = bytes(size)
 
     at = unit.first
     while at < len(info):
@@ -1011,10 +1034,10 @@ def _shape(unit: _Unit) -> _Shape | None:
         for attribute, form, _ in unit.table[code].steps:
             if form == _STRP:
                 texts.append(at)
-                linked(at, 4)
+                linked(at, 4, name=True)
             elif form == _LINE_STRP:
                 lines.append(at)
-                linked(at, 4)
+                linked(at, 4, name=True)
             elif form == _ADDR:
                 linked(at, unit.address_size)
             elif form == _SEC_OFFSET:
@@ -1031,6 +1054,7 @@ def _shape(unit: _Unit) -> _Shape | None:
     order = "<" if unit.strings.order == "little" else ">"
     return _Shape(
         int.from_bytes(mask, "little"),
+        int.from_bytes(named, "little"),
         _offsets(order, texts, len(info)),
         _offsets(order, lines, len(info)),
         by_number,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import bisect
 import struct
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from .binary import Binary
 
@@ -20,8 +20,9 @@ _POINTER_SIZED = frozenset({1, 6, 8, 257, 1024, 1025, 1027})
 COPY, GLOB_DAT, RELATIVE."""
 
 
-@dataclass(frozen=True)
-class Symbol:
+class Symbol(NamedTuple):
+    """A tuple: a large library has tens of thousands."""
+
     name: str
     address: int
     size: int
