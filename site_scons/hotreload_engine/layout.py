@@ -199,7 +199,9 @@ class _Maker:
         """Changed records by name: one of those that several translation units see alike."""
         self._scoped: dict[int, dict[str, list[str]]] = {}
         """Of a side: names without their scopes → names in its debug information."""
-        self._leads: dict[int, bool] = {}
+        self._elsewhere: dict[int, bool] = {}
+        self._home: dict[int, bool] = {}
+        """Whether types lead to something that is only declared, or back into the library."""
         self._looks_further = True
         """Whether types that are only declared are looked up in the other source files."""
 
@@ -495,8 +497,8 @@ class _Maker:
             self._texts.append(f"{path}->{difference.removeprefix('.')}")
         else:
             self._texts.append(path)
-        for target in (target_old, target_new):
-            self._keep = self._keep or _may_point_home(target)
+        for target in (target_old, target_new):  # memory that no plan looks into
+            self._keep = self._keep or self._leads_to(target, self._home, _may_point_home)
         number = NONE
         target_old, target_new = self._whole(self._old, target_old), self._whole(self._new, target_new)
         if isinstance(target_old, Record) and isinstance(target_new, Record) and target_old.size and target_new.size:
@@ -647,20 +649,22 @@ class _Maker:
 
     def _leads_elsewhere(self, type_: Type) -> bool:
         """Whether pointers in a type lead to one that is only declared, and may differ though this one is the same."""
-        known = self._leads.get(id(type_))
-        if known is not None or not self._looks_further:
-            return bool(known)
+        return self._looks_further and self._leads_to(type_, self._elsewhere, _is_declared_only)
+
+    def _leads_to(self, type_: Type, known: dict[int, bool], sought: Callable[[Type], bool]) -> bool:
+        """Whether such a type is in it, or where pointers lead from it; ``known``: what was found so far."""
         met: dict[int, Type] = {}
         ahead = [type_]
         while ahead:
             each = ahead.pop()
-            if id(each) in met or self._leads.get(id(each)) is False:
+            answer = known.get(id(each))
+            if id(each) in met or answer is False:
                 continue
-            met[id(each)] = each
-            if isinstance(each, Opaque) and each.name and not each.size and each.name != "void":
+            if answer or sought(each):
                 self._alive.append(type_)
-                self._leads[id(type_)] = True
+                known[id(type_)] = True
                 return True
+            met[id(each)] = each
             if isinstance(each, Record):
                 ahead += [member.type for member in each.members]
             elif isinstance(each, Array):
@@ -668,7 +672,7 @@ class _Maker:
             elif isinstance(each, Pointer):
                 ahead.append(each.to())
         self._alive += met.values()
-        self._leads.update(dict.fromkeys(met, False))
+        known.update(dict.fromkeys(met, False))
         return False
 
     def _whole(self, side: Layout, type_: Type) -> Type:
@@ -939,30 +943,16 @@ def _holds_pointers(type_: Type) -> bool:
     return _holds_pointers(type_.of) if isinstance(type_, Array) else isinstance(type_, Pointer)
 
 
+def _is_declared_only(type_: Type) -> bool:
+    return isinstance(type_, Opaque) and bool(type_.name) and not type_.size and type_.name != "void"
+
+
 def _may_point_home(type_: Type) -> bool:
-    """Whether memory of this type, which no plan looks into, may hold pointers into the library."""
-    met: set[int] = set()
-
-    def look(found: Type, depth: int) -> bool:
-        if id(found) in met or depth > _DEEP:
-            return False
-        met.add(id(found))
-        if isinstance(found, Record):
-            return any(inside(member.type, depth) for member in found.members)
-        if isinstance(found, Array):
-            return inside(found.of, depth)
-        if isinstance(found, Pointer):
-            return inside(found, depth)
-        return isinstance(found, Opaque) and found.name == "void"
-
-    def inside(found: Type, depth: int) -> bool:
-        if isinstance(found, Pointer):
-            target = found.to()
-            text = isinstance(target, Scalar) and target.size == 1
-            return text or isinstance(target, Function) or look(target, depth + 1)
-        return look(found, depth + 1)
-
-    return look(type_, 0)
+    """Whether a value of this type may be the address of something in the library: of a text, a function, anything."""
+    if isinstance(type_, Pointer):
+        target = type_.to()
+        return isinstance(target, Function) or (isinstance(target, Scalar) and target.size == 1)
+    return isinstance(type_, Opaque) and type_.name == "void"
 
 
 def _typed(side: Layout) -> dict[str, list[Type]]:
