@@ -27,6 +27,8 @@ class Display:
     def __init__(self, columns: int) -> None:
         self.columns = columns
         self.rows: list[list[str]] = [[]]
+        self.wrapped: set[int] = set()
+        """Rows that go on with the one before, as xterm.js counts them: erased from their beginning they do no more."""
         self.column = 0
         self.colours = 0
         self.bells = 0
@@ -47,6 +49,8 @@ class Display:
             self.bells += 1
         elif token["final"] == "K" and not token["parameters"]:
             del self.rows[-1][self.column :]
+            if not self.column:
+                self.wrapped.discard(len(self.rows) - 1)
         elif token["final"] == "m":
             self.colours += 1
         elif text[0] < " ":
@@ -58,6 +62,7 @@ class Display:
     def _put(self, letter: str) -> None:
         if self.column == self.columns:  # only what follows the last column goes on in a new line
             self.rows.append([])
+            self.wrapped.add(len(self.rows) - 1)
             self.column = 0
         row = self.rows[-1]
         row += " " * (self.column + 1 - len(row))
@@ -67,6 +72,20 @@ class Display:
     @property
     def lines(self) -> list[str]:
         return ["".join(row).rstrip() for row in self.rows]
+
+    @property
+    def whole_lines(self) -> list[str]:
+        """Those that are over, wrapped ones joined."""
+        joined: list[str] = []
+        for index, row in enumerate(self.rows[:-1]):
+            text = "".join(row)
+            if index in self.wrapped:
+                joined[-1] += text
+            else:
+                joined.append(text)
+        if len(self.rows) - 1 in self.wrapped:
+            joined.pop()
+        return [line.rstrip() for line in joined]
 
 
 class Terminal:

@@ -104,6 +104,20 @@ def test_quiet_prints_trouble_and_its_end() -> None:
     assert stream.getvalue() == "a.c:1: no\nerror a.o: Error 1\n  mend it\n  pid 7 goes on with #6\nfixed\n"
 
 
+def test_marks_stand_around_what_a_build_says() -> None:
+    """--hot-marks, also beside --hot-quiet; without it nothing is printed where a build begins and ends."""
+    change = Event("change", 1, {"files": ["/a.c"], "note": "as asked"})
+    for quiet, note in ((False, "as asked\n"), (True, "")):
+        stream = io.StringIO()
+        show = terminal(stream, quiet, marks=True)
+        for event in (change, Event("error", 1, {**ERROR, "running": []}), Event("done", 1, {})):
+            show(event)
+        assert stream.getvalue() == f"build begins\n{note}a.c:1: no\nerror a.o: Error 1\n  mend it\nbuild ends\n"
+    plain = io.StringIO()
+    terminal(plain)(Event("done", 1, {}))
+    assert not plain.getvalue()
+
+
 def test_ndjson() -> None:
     """One object a line, with event, time and iteration in each."""
     stream = io.StringIO()

@@ -44,17 +44,20 @@ def can_rewrite(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def terminal(stream: TextIO, quiet: bool = False, screen: Screen | None = None) -> Sink:
-    """Prints lines for a person; ``quiet`` leaves out all but trouble and its end. ``screen``: they go there."""
+def terminal(stream: TextIO, quiet: bool = False, screen: Screen | None = None, marks: bool = False) -> Sink:
+    """Prints lines for a person; ``quiet`` leaves out all but trouble and its end. ``screen``: they go there.
+
+    ``marks``: also a line where each build begins and ends, for a program that reads them.
+    """
     style = Style(wants_colour(stream))
     stream = screen.stream if screen else stream
 
     def show(event: Event) -> None:
-        if quiet and event.event in _CHATTY and event.fields.get("ok", True) and not event.fields.get("fixed"):
-            return
-        style.verbose = bool(screen and screen.verbose)
-        text = "\n".join(lines(event, style))
-        if text:
+        out = [_MARKS[event.event]] if marks and event.event in _MARKS else []
+        if not quiet or event.event not in _CHATTY or not event.fields.get("ok", True) or event.fields.get("fixed"):
+            style.verbose = bool(screen and screen.verbose)
+            out += lines(event, style)
+        if text := "\n".join(out):
             stream.write(screen.framed(text) if screen else text + "\n")
             stream.flush()
 
@@ -239,6 +242,7 @@ _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "change": _change,
     "key": _key,
     "build": _build,
+    "done": lambda fields, style: [],
     "error": _error,
     "refused": _refused,
     "published": _published,
@@ -248,6 +252,7 @@ _LINES: dict[str, Callable[[_Fields, Style], list[str]]] = {
     "host": _host,
     "stopped": _stopped,
 }
+_MARKS = {"change": "build begins", "done": "build ends"}
 _CHATTY = frozenset({"ready", "change", "build", "published", "reload", "sent", "host", "stopped"})
 
 

@@ -241,6 +241,8 @@ class Session:
                 self._delivered.pop(delivery.plugin.library, None)
         told = bool(build.steps or build.errors or not quietly)
         if told:
+            if quietly:  # only now is it known that there is something to tell
+                self._emit("change", files=[], note="")
             self._after(build, Cause(build, changes.last_at, cause_at))
         self._watch(began)
         return told
@@ -286,6 +288,7 @@ class Session:
         self._renew_host(cause)
         if build.ok and self._runner and not self._runner.pid and (fresh or first):
             self._start_host()
+        self._emit("done")
 
     def _deliver(self, fresh: list[Delivery], cause: Cause) -> None:
         for delivery in fresh:

@@ -47,6 +47,7 @@ _OPTIONS = (
     ("--hot-run", {"nargs": "?", "const": "", "metavar": "ARGS", "help": "watch: start the host too, with ARGS"}),
     ("--hot-events", {"metavar": "FILE", "help": "write events as NDJSON to FILE ('-' for standard output)"}),
     ("--hot-quiet", {"action": "store_true", "help": "print trouble only"}),
+    ("--hot-marks", {"action": "store_true", "help": "watch: a line where each build begins and ends, for editors"}),
     ("--hot-poll", {"action": "store_true", "help": "watch: look at files instead of waiting for file events"}),
     ("--hot-undo", {"action": "store_true", "help": "reload: build nothing, go back to the generation before"}),
     ("--hot-notify", {"action": "store_true", "help": "watch: desktop message or bell when good turns bad or back"}),
@@ -469,12 +470,16 @@ class _Project:
 
     @contextlib.contextmanager
     def _journal(self, screen=None, *sinks):
-        quiet = bool(self.option("--hot-quiet"))
+        quiet, marks = bool(self.option("--hot-quiet")), bool(self.option("--hot-marks"))
+
+        def lines(stream):
+            return report.terminal(stream, quiet, screen, marks)
+
         destination = self.option("--hot-events")
         with contextlib.ExitStack() as stack:
             if destination == "-":
                 events = stack.enter_context(report.stdout_for_events())
-                yield Journal(report.both(report.terminal(sys.stderr, quiet, screen), report.ndjson(events), *sinks))
+                yield Journal(report.both(lines(sys.stderr), report.ndjson(events), *sinks))
             elif destination:
                 try:
                     # Line by line appended, so that a session after a re-exec goes on in the same file.
@@ -484,9 +489,9 @@ class _Project:
                     raise HotReloadError(
                         f"cannot write events: {error.strerror}", destination, "give --hot-events another file"
                     ) from error
-                yield Journal(report.both(report.terminal(sys.stdout, quiet, screen), report.ndjson(events), *sinks))
+                yield Journal(report.both(lines(sys.stdout), report.ndjson(events), *sinks))
             else:
-                yield Journal(report.both(report.terminal(sys.stdout, quiet, screen), *sinks))
+                yield Journal(report.both(lines(sys.stdout), *sinks))
 
 
 def _without(names):
