@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
 import pytest
 
 from conftest import both_scons
-from harness import ROOT, Project, need, until
+from harness import Project, need, until
+from snippets import block
 
 HEADER = "int area(int width, int height);\n"
 AREA = '#include "shapes.h"\nint area(int width, int height) { return width * height; }\n'
@@ -28,10 +28,7 @@ HTML = "import sys\nfor line in open(sys.argv[1]):\n    print(f'<p>{line.strip()
 def shapes(made: Project) -> Project:
     """The project that the README describes."""
     need("gcc")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    snippet = re.search(r"### Without a plugin.*?```python\n(.*?)```", readme, re.S)
-    assert snippet
-    made.write("SConstruct", snippet[1])
+    made.write("SConstruct", block("README.md", "python", "StaticLibrary"))
     made.write("src/shapes.h", HEADER)
     made.write("src/area.c", AREA)
     made.write("tests/tests.c", TESTS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import ticker
-from harness import ROOT, HostProcess, Project, need, until
+from harness import HostProcess, Project, need, until
 from hotreload_engine import foreign
 from hotreload_engine.model import Foreign
+from snippets import block, shows
 
 SERVER = r"""
 #include <dlfcn.h>
@@ -236,7 +236,7 @@ def test_watch_reload_and_hosts(made: Project, servers: Servers, tmp_path: Path)
     """The README's line: sent after a good build and said so, never as reloaded; nothing after an error; reload's exit
     status tells."""
     lay(made)
-    (line,) = re.findall(r"^env.HotReload.*pidfile=.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    line = block("README.md", "python", "pidfile=").strip()
     made.edit("SConstruct", "env.HotReload(plugins=[plug])", line)
     (tmp_path / "bin").mkdir()
     servers.program = Path(shutil.copy(servers.program, tmp_path / "bin/engine"))
@@ -261,6 +261,7 @@ def test_watch_reload_and_hosts(made: Project, servers: Servers, tmp_path: Path)
     assert [event["event"] for event in watch.events].count("sent") == 2 and "reloaded" not in watch.output
     assert f"sent SIGUSR1 to pid {host.pid} for plug · 1 of 1 object" in watch.output
     assert "no host is running" not in watch.output
+    shows(block("README.md", "console", "sent SIGUSR1"), watch.output)
     assert f"sent SIGUSR1 to pid {host.pid}" in made.scons("reload", "-Q")
     until(lambda: len(host.lines) == 4, "the server being told though nothing is new, as it was asked to")
 

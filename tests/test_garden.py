@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from harness import LIMIT, ROOT, HostProcess, Project, Watch, need, project, until
+from snippets import block, shows
 
 EXAMPLE = ROOT / "examples" / "garden"
 BUILT = shutil.ignore_patterns("__pycache__", "build", "*.o", "*.os", ".*")
@@ -163,6 +164,8 @@ def test_the_walk(walk: Walk) -> None:
 
     assert walk.watch.stop() == 130
     assert "not reloaded" not in walk.watch.output, "the crash is told once"
+    shown = "\n".join([walk.watch.output, *back])
+    shows(block("README.md", "console", "The garden:"), shown, only="reloaded|crashed|fixed|undo|  state:")
     walk.host.process.send_signal(signal.SIGTERM)
     assert walk.host.process.wait(20) == 0
 

@@ -17,6 +17,7 @@ from harness import Project, Watch, until
 from hotreload_engine import hosts
 from hotreload_engine.slot import ABANDONED, TOKEN_VARIABLE, Slot
 from migration_kit import Carried, Workshop, carried, source
+from snippets import block, shows
 
 _NAME = struct.calcsize("=8sIIQQQQQQ") + 8 * 32
 """Where the generation's name is in the file."""
@@ -373,6 +374,7 @@ def test_a_restart_goes_on_where_it_was(made: Project, compiler: str) -> None:
     words = "state: 2 moved, 1 new (more = 0) · statics: 1 kept"
     assert event["carried"] == [{"plugin": "plug", "state": words, "reason": ""}]
     assert f"its state was carried over\n  {words}\n" in watch.output
+    shows(block("README.md", "console", "its state was carried over"), watch.output)
     assert run_directory(made) == []
     count = len(steps(watch))
     until(lambda: len(steps(watch)) > count + 5, "steps of the second process")

@@ -6,7 +6,6 @@ pip finds the packages in a directory of wheels, packed from what is installed w
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import venv
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT, Project, need, old_scons_path, project
+from snippets import example
 from wheels import BACKEND, RUNTIME, pack, with_needs
 
 LIMIT = 240.0
@@ -57,19 +57,8 @@ def environment(place: Path, index: Path, *wanted: str | Path) -> str:
     return str(python)
 
 
-def readme() -> dict[str, str]:
-    """The files of the README's example."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```(?:python|c)\n(.*?)```", text, re.S)
-    marks = {
-        "SConstruct": 'HotLibrary("build/plug"', "src/plug.h": "HR_FUNCTIONS(plug", "src/plug.c": "HR_STATE(plug",
-        "src/main.c": "HOTRELOAD_IMPLEMENTATION",
-    }  # fmt: skip
-    return {name: next(block for block in blocks if mark in block) for name, mark in marks.items()}
-
-
 def write(made: Project, tools: str = TOOLS) -> None:
-    for name, text in readme().items():
+    for name, text in example().items():
         made.write(name, text.replace(TOOLS, tools) if name == "SConstruct" else text)
 
 
