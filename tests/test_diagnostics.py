@@ -48,6 +48,13 @@ def test_warnings_come_last_with_all_that_is_theirs() -> None:
     assert errors_first(GCC) == SORTED
 
 
+def test_colours_are_seen_through() -> None:
+    """As gcc prints them with -fdiagnostics-color=always, at a line's beginning too."""
+    warning = "\x1b[01m\x1b[Ka.c:1:5:\x1b[m\x1b[K \x1b[01;35m\x1b[Kwarning: \x1b[m\x1b[Kunused\n    1 | \x1b[01;35m\x1b[Kx\x1b[m\x1b[K\n"
+    error = "\x1b[01m\x1b[Ka.c:2:5:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kno\n"
+    assert errors_first(warning + error) == error + warning
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "a.c:1:2: warning: w\n   1 | x\n", "a.c:1:2: error: e\na.c:3:1: error: f\n", "Traceback:\n  x\nError 1\n"],

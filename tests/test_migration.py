@@ -173,6 +173,7 @@ NUMBERS = [
         '"%g %Lg", s->a, s->b',
         "1.25 2.5",
     ),
+    Case("a new long double", "int a;", "int a; long double b;", "s->a = 3;", '"%d %Lg", s->a, s->b', "3 0", "state: 1 kept, 1 new (b = 0)"),
     Case("int to bool", "int a; int b;", "_Bool a; _Bool b;", "s->a = 5;", '"%d %d", s->a, s->b', "1 0"),
     Case("bool to int", "_Bool a;", "int a;", "s->a = 1;", '"%d", s->a', "1"),
     Case("char to int", "char a;", "int a;", "s->a = 'x';", '"%c", s->a', "x"),

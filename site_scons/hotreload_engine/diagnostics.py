@@ -9,6 +9,8 @@ _TITLE = r"[^\s:][^:]*: (In |At )|In file included from |\s+from .*[:,]$"
 """What gcc says before a diagnostic: the function, the way of inclusion."""
 _OTHERS = r"(\S*/)?(ld|ld\.\w+|collect2|make|scons|clang(\+\+)?|gcc|g\+\+|cc1\w*|\d+ (warning|error)s?)\b"
 _FAILED = r"\berror\b|undefined reference"
+_COLOUR = r"\x1b\[[0-9;]*[mK]"
+"""What compilers print so (SGR and EL, ECMA-48) when they are told to: -fdiagnostics-color."""
 
 
 def errors_first(text: str) -> str:
@@ -38,19 +40,20 @@ def _blocks(lines: list[str]) -> list[tuple[str, list[str], list[str]]]:
     fresh = False
     """The last line was one of a title."""
     for line in lines:
-        found = re.match(_FOUND, line)
+        words = re.sub(_COLOUR, "", line)
+        found = re.match(_FOUND, words)
         kind = "warning" if found and found["kind"] in ("warning", "Warnung") else "error" if found else "other"
         if found and found["kind"] == "note" and blocks:
             blocks[-1][2].append(line)
         elif found:
             blocks.append((kind, title, [line]))
-        elif re.match(_TITLE, line):
+        elif re.match(_TITLE, words):
             title = [*title, line] if fresh else [line]
             fresh = True
             continue
-        elif re.match(_OTHERS, line) or not blocks:
+        elif re.match(_OTHERS, words) or not blocks:
             title = []
-            blocks.append(("error" if re.search(_FAILED, line) else "other", [], [line]))
+            blocks.append(("error" if re.search(_FAILED, words) else "other", [], [line]))
         else:
             blocks[-1][2].append(line)
         fresh = False

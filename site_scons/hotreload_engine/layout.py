@@ -1206,7 +1206,7 @@ def _value(type_: Type, data: bytes) -> str:
             return str(int.from_bytes(data, "little", signed=type_.kind == "signed"))
         if type_.kind == "bool":
             return "true" if any(data) else "false"
-        return data.hex()
+        return data.hex() if any(data) else "0"  # long double, complex
     if isinstance(type_, Array) and _is_text(type_.of):
         text = data.split(b"\0")[0]
         return '"' + text.decode("utf-8", "replace") + '"' if len(text) < 40 else ""
