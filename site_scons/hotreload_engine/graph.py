@@ -513,6 +513,7 @@ class Pass:
         self.unsettled = False
         """It was stopped before it began: the changes have not settled."""
         self.steps: list[Step] = []
+        self._started = time.perf_counter()
         self.errors: list[HotReloadError] = []
         self.begun: set[Any] = set()
         self.finished: list[Any] = []
@@ -552,6 +553,7 @@ class Pass:
 
     def end(self, targets: list[Any], began: float, why: str) -> None:
         ms = (time.perf_counter() - began) * 1e3
+        at_ms = round((began - self._started) * 1e3, 3)
         for target in targets:
             if scons.is_file(target):
                 path = target.get_abspath()
@@ -562,7 +564,7 @@ class Pass:
         if not why and self._news is not None:
             changed = scons.among_sources(targets, self._news, self.begun)
             why = "\n".join(f"{name} changed" for name in changed)
-        self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why))
+        self.steps.append(Step(str(targets[0]), _kind(targets[0]), round(ms, 3), why, at_ms))
         if any(scons.is_file(child) and scons.has_moved(child) for child in scons.sources_looked_at(targets)):
             self.moved.update(targets)
 

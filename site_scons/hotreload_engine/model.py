@@ -71,6 +71,8 @@ class Step:
     ms: float
     why: str = ""
     """Why it was rebuilt, in the words of ``scons --debug=explain``; "" when nobody asked."""
+    at_ms: float = 0.0
+    """When it began, since the pass did."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from .journal import Journal
 from .keys import KEYS, Keyboard, usable
 from .model import Build, ChangeSet, Generation, HotReloadError, Plugin
 from .notify import Notifier
+from .page_file import PageFile
 from .relaunch import Relaunch
 from .runner import Runner
 from .screen import Screen
@@ -47,6 +48,7 @@ class Settings:
     keys: bool = True
     """Whether what is typed there may be for us."""
     notifier: Notifier | None = None
+    page: PageFile | None = None
 
 
 class Session:
@@ -173,8 +175,8 @@ class Session:
             times.append(0.3)
         if self._untidy or (self._graph.is_due and not self._paused):
             times.append(0.0)
-        elif (more := self._idle()) is not None:
-            times.append(more)
+        else:
+            times += [more for more in (self._idle(), self._page_idle()) if more is not None]
         return min(times, default=None)
 
     def _idle(self) -> float | None:
@@ -183,6 +185,16 @@ class Session:
         except HotReloadError as error:  # a full disk, say
             self._emit.error(error)
             return self._graph.idle()  # when it is tried again
+
+    def _page_idle(self) -> float | None:
+        page = self._settings.page
+        if page is None:
+            return None
+        try:
+            return page.idle(self._watcher.pending)
+        except HotReloadError as error:
+            self._emit.error(error)
+            return page.idle(self._watcher.pending)
 
     def _close_graph(self) -> None:
         """Signatures are written, or it is said that they could not be: the end does not wait for a full disk."""
@@ -263,6 +275,9 @@ class Session:
         self._emit(
             "build",
             targets=[step.target for step in build.steps],
+            steps=[
+                {"target": step.target, "kind": step.kind, "ms": step.ms, "at_ms": step.at_ms} for step in build.steps
+            ],
             ms=round(build.ms, 3),
             ok=build.ok,
             compiled=build.compiled,
@@ -343,6 +358,7 @@ class Session:
                 "host": self._runner.pid if self._runner else 0,
                 "reread": by_itself,
                 "verbose": self._verbose,
+                "page": self._settings.page.hand_on() if self._settings.page else None,
             }
         )
 

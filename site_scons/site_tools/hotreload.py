@@ -46,6 +46,7 @@ _TARGETS = ("watch", "reload", "hosts")
 _OPTIONS = (
     ("--hot-run", {"nargs": "?", "const": "", "metavar": "ARGS", "help": "watch: start the host too, with ARGS"}),
     ("--hot-events", {"metavar": "FILE", "help": "write events as NDJSON to FILE ('-' for standard output)"}),
+    ("--hot-report", {"metavar": "FILE", "help": "watch: keep a page about the session in FILE (HTML)"}),
     ("--hot-quiet", {"action": "store_true", "help": "print trouble only"}),
     ("--hot-marks", {"action": "store_true", "help": "watch: a line where each build begins and ends, for editors"}),
     ("--hot-poll", {"action": "store_true", "help": "watch: look at files instead of waiting for file events"}),
@@ -393,17 +394,21 @@ class _Project:
     def _watch(self, fs, options, targets, target_top):
         from hotreload_engine.graph import Graph
         from hotreload_engine.notify import Notifier
+        from hotreload_engine.page_file import PageFile
         from hotreload_engine.runner import Runner
         from hotreload_engine.session import Session, Settings
 
         arguments, carried = self.option("--hot-run"), self.carried
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_only_watcher(fs.Top.get_abspath()))  # before files of a session that runs are written
             screen = stack.enter_context(self._screen(arguments is not None))
             notifier = None
             if self.option("--hot-notify"):
                 notifier = Notifier(screen.bell if screen else None, bool(carried.get("bad")))
-            emit = stack.enter_context(self._journal(screen, *([notifier] if notifier else [])))
-            stack.enter_context(_only_watcher(fs.Top.get_abspath()))
+            page = None
+            if report_to := self.option("--hot-report"):
+                page = PageFile(os.path.abspath(report_to), fs.Top.get_abspath(), carried.get("page"))
+            emit = stack.enter_context(self._journal(screen, *filter(None, (notifier, page))))
             programs = [[host.get_abspath()] for hosts in self._plugins.values() for host in hosts]
             programs += [list(host.command) for hosts in self._foreign.values() for host in hosts if host.command]
             if arguments is not None and not programs:
@@ -432,10 +437,13 @@ class _Project:
                     screen,
                     keys=self.option("--hot-events") != "-",
                     notifier=notifier,
+                    page=page,
                 ),
                 runner,
             )
             SCons.Script.Main.exit_status = session.run()
+            if page and (error := page.close()):
+                emit.error(error)
         return [fs.Dir("#")]
 
     def _distrust_abandoned(self, fs, passive):
