@@ -25,6 +25,10 @@ PLUSPLUS = {"gcc": "g++", "clang": "clang++"}
 _SANITIZERS = os.environ.get("HOTRELOAD_SANITIZE")
 ASKED_FOR = [f"-fsanitize={_SANITIZERS}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] if _SANITIZERS else []
 """Flags of every host (HOTRELOAD_SANITIZE=address,undefined): the runtime under sanitizers in all tests of it."""
+GUARDED = pytest.mark.skipif(
+    _SANITIZERS not in (None, "undefined"),
+    reason="no guard in a program whose sanitizer handles faults itself (HOTRELOAD_SANITIZE=undefined has one)",
+)
 PATIENCE = 30.0
 """Seconds; far beyond what anything takes on a loaded machine."""
 
