@@ -497,6 +497,37 @@ def test_a_path_that_nothing_makes(made: Project, runtime: Path) -> None:
     assert "libplg.so" in output and "HotReload the path of what is built" in output and "Traceback" not in output
 
 
+@pytest.mark.parametrize("made", list(SCONS.values()), indirect=True, ids=list(SCONS))
+def test_beside_the_ninja_tool(made: Project, runtime: Path) -> None:
+    """SCons's own tool, which has ninja build: what ninja has built is published, and reloaded; watch builds without it."""
+    pytest.importorskip("ninja")
+    lay(made, Shape(plain("SetOption('experimental', 'ninja')\nenv.Tool('ninja')\n")), runtime)
+    output = made.scons("-Q")
+    assert "Executing: " in output and "published plug #1" in output
+    host = made.host("main")
+    host.wait_line("code one")
+    change(made, "plug.c", "code one", "code two")
+    assert f"reloaded plug #2 in pid {host.pid}" in made.scons("-Q", "reload")
+    host.wait_line("code two")
+    assert "runs #2 (newest)" in made.scons("-Q", "hosts")
+    change(made, "plug.c", "code two", 'code "')
+    assert "published" not in made.scons("-Q", code=2)
+    change(made, "plug.c", 'code "', "code three")
+    watch = made.watch("--hot-run", ready=False)
+    watch.reloaded(host=host.pid)
+    host.wait_line("code three")
+    change(made, "SConstruct", "env.HotReload", "\nenv.HotReload")
+    watch.wait("ready")
+    change(made, "plug.c", "code three", "code four")
+    watch.reloaded(host=host.pid)
+    host.wait_line("code four")
+    assert watch.stop() == 130
+    assert "watch builds without it" in watch.output and "Traceback" not in watch.output
+    made.scons("-Q", "-c")
+    output = made.scons("-Q", "--disable-execute-ninja")
+    assert "error" not in output and "published" not in output and not made.path("libplug.so").exists()
+
+
 @pytest.mark.parametrize(
     "shape, made", [(name, SCONS[scons]) for name, scons in CASES], indirect=["made"], ids=map("-".join, CASES)
 )

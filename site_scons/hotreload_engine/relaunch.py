@@ -58,11 +58,18 @@ class Relaunch:
 
     def again(self, carried: Mapping[str, Any]) -> NoReturn:
         """Become a fresh scons. Children stay children."""
+        os.environ[CARRIED] = json.dumps({**carried, "at": time.time()})
+        self._become(_command())
+
+    def with_option(self, option: str) -> NoReturn:
+        """Become a scons that has this option too, from its beginning and for good."""
+        self._become([*_command(), option])
+
+    def _become(self, command: list[str]) -> NoReturn:
         os.chdir(self._directory)
         sys.stdout.flush()
         sys.stderr.flush()
-        os.environ[CARRIED] = json.dumps({**carried, "at": time.time()})
-        os.execv(sys.executable, _command())
+        os.execv(sys.executable, command)
 
 
 def is_trial() -> bool:

@@ -340,9 +340,17 @@ class _Project:
         self._reads.stop(_site_init(fs, options), relaunch.began(self.carried))
         if relaunch.is_trial():
             return [fs.Dir("#")]  # read without an error: that is all that was asked
-        ours = [name for name in _TARGETS if name in map(str, SCons.Script.BUILD_TARGETS) and self._is_ours(name, fs)]
-        targets = _without(ours) if ours else targets
         passive = options.no_exec or options.question or options.clean
+        ninja = _ninja_tool()
+        asked = ninja.NINJA_CMDLINE_TARGETS if ninja else SCons.Script.BUILD_TARGETS
+        ours = [name for name in _TARGETS if name in map(str, asked) and self._is_ours(name, fs)]
+        if ninja and ours:
+            if "watch" in ours and not passive:
+                _without_ninja(ninja)
+            else:  # ninja is called in the course of SCons's build; the rest is its to build
+                asked[:] = [target for target in asked if str(target) not in ours]
+        if SCons.Script.BUILD_TARGETS is asked:
+            targets = _without(ours) if ours else targets
         try:
             self._distrust_abandoned(fs, passive)
             # A session that has read the SConscripts again goes on and waits for it, as for any source.
@@ -363,6 +371,9 @@ class _Project:
     def _plain(self, fs, options, targets, target_top, passive):
         nodes = self._scons_build(fs, options, targets, target_top)
         built = self.plugins(lambda node: node.get_state() in (SCons.Node.executed, SCons.Node.up_to_date))
+        if _ninja_tool():  # all counts as built then, by SCons's own account
+            good = SCons.Script.Main.exit_status == 0
+            built = [plugin for plugin in built if good and os.path.exists(plugin.library)]
         if options.clean:
             once.clean(self.plugins(lambda node: not os.path.exists(node.get_abspath())))
         elif built and not passive and not _release():
@@ -500,6 +511,24 @@ class _Project:
                 yield Journal(report.both(lines(sys.stdout), report.ndjson(events), *sinks))
             else:
                 yield Journal(report.both(lines(sys.stdout), *sinks))
+
+
+def _ninja_tool():
+    """SCons's own ninja tool, where the project has loaded it. It then has what SCons was asked to build, in
+    NINJA_CMDLINE_TARGETS, and SCons has but its file to make, and calls ninja for the rest."""
+    modules = [sys.modules.get(f"SCons.Tool.{name}") for name in ("ninja_tool", "ninja")]  # the latter in 4.4
+    kind = SCons.Script.TargetList
+    return next((each for each in modules if isinstance(getattr(each, "NINJA_CMDLINE_TARGETS", None), kind)), None)
+
+
+def _without_ninja(tool):
+    """A watch keeps SCons's graph and builds by it, which that tool makes impossible: without it, in a new process."""
+    if not SCons.Script.GetOption("disable_ninja"):
+        _say("hotreload: SCons's ninja tool is loaded; watch builds without it, by --disable-ninja")
+        relaunch.Relaunch(SCons.Script._SConscript.launch_dir).with_option("--disable-ninja")
+    for file in SCons.Script.BUILD_TARGETS[0].children():
+        file.builder, file.always_build = None, False  # the tool does not make its file then, but would be asked to
+    SCons.Script.BUILD_TARGETS = tool.NINJA_CMDLINE_TARGETS
 
 
 def _without(names):
