@@ -20,7 +20,7 @@ from hotreload_engine import screen as screens
 from hotreload_engine.keys import Decoder
 from hotreload_engine.model import Event
 from hotreload_engine.notify import Notifier
-from hotreload_engine.screen import Screen, progress, width
+from hotreload_engine.screen import Screen, progress, width, wrapped
 from terminal_kit import Display, slow_compiler, state_of, terminal
 
 COPY = """\
@@ -74,6 +74,22 @@ def test_progress_is_never_wider_than_the_terminal(columns: int, name: str) -> N
     assert "[3/12]" in text or columns < 6
     assert ("━" in text) == (columns >= 52)
     assert columns < 20 or text.endswith(".c")
+
+
+@pytest.mark.parametrize("columns", [22, 33, 47, 100])
+def test_a_line_that_is_too_long_goes_on_with_the_mark(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """At a space, in its colour, each row with the mark and not wider than the terminal; none of its words is lost."""
+    words = "host pid 4301 restarted: pid 4242 was compiled against 変更 functions of plug; its state was carried over"
+    stream, display = io.StringIO(), Display(columns)
+    monkeypatch.setattr(Screen, "columns", columns)
+    display.feed(Screen(stream, colour=True, shared=True).framed(f"\x1b[2m{words}\x1b[0m\nshort"))
+    *rows, short, end = display.lines
+    assert short == "│ short" and end == ""
+    assert all(width(row) <= columns and row.startswith("│ " if n == 0 else "│     ") for n, row in enumerate(rows)), rows
+    assert " ".join(word for row in rows for word in row.removeprefix("│ ").split()) == words
+    assert all(row.startswith("    \x1b[2m") and row.endswith("\x1b[0m") for row in wrapped(f"\x1b[2m{words}\x1b[0m", 40)[1:])
+    assert wrapped(f"{'a' * 12} {'b' * 50} c", 40) == [f"{'a' * 12} {'b' * 50}", "    c"]
+    assert wrapped(words, 19) == [words]
 
 
 def test_our_lines_stand_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

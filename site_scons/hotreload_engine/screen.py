@@ -6,6 +6,7 @@ Only the current line is ever rewritten: what has scrolled by stays. Used for te
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from typing import TextIO
 
@@ -13,6 +14,9 @@ _BAR = 24
 """Columns of a bar, where there are enough left for a name."""
 _NAME = 20
 _CLEAR = "\r\x1b[K"
+_TOKEN = re.compile(r"\x1b\[[\d;]*m| +|[^ \x1b]+")
+_GOES_ON = "    "
+"""Before what continues a line that was too long."""
 
 
 class Screen:
@@ -39,7 +43,8 @@ class Screen:
         # Behind half a line of the host's the blanks go on to the next one; at its beginning they do nothing.
         fresh = f"{' ' * (self.columns - 1)}{_CLEAR}" if self.columns else ""
         mark = "\x1b[36m│\x1b[0m " if self._colour else "│ "
-        return before + fresh + "".join(f"{mark}{line}\n" for line in text.split("\n"))
+        lines = [row for line in text.split("\n") for row in wrapped(line, self.columns - 2)]
+        return before + fresh + "".join(f"{mark}{line}\n" for line in lines)
 
     def progress(self, done: int, total: int, name: str) -> None:
         """Show how far a build is. Any thread, as long as nobody writes lines."""
@@ -82,6 +87,27 @@ def progress(done: int, total: int, name: str, columns: int, colour: bool) -> st
         bar = f"\x1b[32m{done_part}\x1b[0;2m{rest}\x1b[0m " if colour else f"{done_part}{' ' * len(rest)} "
         left -= _BAR + 1
     return f"{bar}{counter} {_shortened(name, left)}" if left > 1 else counter[: max(columns, 0)]
+
+
+def wrapped(line: str, columns: int) -> list[str]:
+    """Cut at spaces so that no row is wider than ``columns``, colour going on; where there is hardly room, as it is."""
+    if columns < 5 * len(_GOES_ON) or width(re.sub(r"\x1b\[[\d;]*m", "", line)) <= columns:
+        return [line]
+    rows, left, colour = [""], columns, ""
+    for token in _TOKEN.findall(line):
+        if token[0] == "\x1b":
+            colour = "" if token == "\x1b[0m" else token
+        elif width(token) <= left or width(token) > columns - len(_GOES_ON):
+            left -= width(token)  # the terminal itself goes on where a word, a path say, is longer than a row
+        else:
+            rows[-1] = rows[-1].rstrip(" ") + ("\x1b[0m" if colour else "")
+            rows.append(_GOES_ON + colour)
+            left = columns - len(_GOES_ON)
+            if token[0] == " ":
+                continue
+            left -= width(token)
+        rows[-1] += token
+    return rows
 
 
 def _shortened(name: str, columns: int) -> str:
