@@ -32,7 +32,7 @@ IMPORTS: dict[str, set[str]] = {
     "watch": {"model", "files"},
     "audit": {"model", "files"},
     "commands": {"model"},
-    "scons_internals": {"model", "files"},
+    "scons_internals": {"model", "files", "ledger"},
     "precompiled": set(),
     "index": {"scons_internals"},
     "fallback": {"model", "commands", "files"},

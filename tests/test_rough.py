@@ -4,6 +4,7 @@ lacks something. It says so and goes on or ends, and a fresh scons afterwards is
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import shutil
@@ -85,7 +86,7 @@ def becomes(made: Project, watch: Watch, number: int, name: str = "one") -> None
     """Wait until the program returns this, and a fresh scons has nothing to do."""
 
     until(lambda: runs(made, name) == number, f"{name} returning {number}\n{watch.output}")
-    # Not -q, which writes signatures: what the session writes in the same moment would be lost, as between any two scons.
+    # Not -q, which writes signatures: those that it had read before the session wrote its own.
     until(lambda: made.scons("-Q", "-n", name).endswith("is up to date.\n"),
           lambda: f"nothing is left to do\n{watch.output}\n{made.scons('-n', '--debug=explain', name)}")  # fmt: skip
 
@@ -197,6 +198,39 @@ def test_signatures_that_another_scons_wrote_over(made: Project) -> None:
     source(made, "one", 1)
     made.scons("-Q")
     assert runs(made) == 1
+
+
+def test_two_that_write_signatures_at_once(made: Project) -> None:
+    """A session and a plain scons wait for whoever is writing them; then neither has lost what the other wrote."""
+    lay(made)
+    made.scons("one", "two")
+    watch = made.watch()
+    database = made.path(".sconsign.dblite")
+    with database.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = database.read_bytes()
+        source(made, "one", 2)
+        watch.wait("build", lambda e: "one" in e["targets"])
+        until(lambda: has_open(watch.process.pid, database), "the session waiting")
+        source(made, "two", 5)
+        command = made.command("-Q", "two")
+        with subprocess.Popen(command, cwd=made.root, env=made.environment, stdout=subprocess.DEVNULL) as other:
+            until(lambda: runs(made, "two") == 5, "two built")
+            until(lambda: has_open(other.pid, database), "the other scons waiting")
+            assert database.read_bytes() == before
+            fcntl.flock(file, fcntl.LOCK_UN)
+            assert other.wait(LIMIT) == 0
+    assert watch.stop() == 130
+    for name in ("one", "two"):
+        source(made, name, 1)  # as it was when both began: old signatures would say that its object is current
+    made.scons("-Q", "one", "two")
+    assert (runs(made, "one"), runs(made, "two")) == (1, 1)
+
+
+def has_open(pid: int, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return any(os.path.samefile(each, path) for each in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def becomes_built(made: Project, watch: Watch) -> None:

@@ -109,7 +109,8 @@ class Graph:
     def start(self) -> Build:
         """The full build, by SCons itself, its output straight to the terminal."""
         began, started = time.time_ns(), time.perf_counter()
-        with scons.exit_status() as status, scons.noting_builds(self._note_begun), _Reaper(status):
+        noting = scons.noting_builds(self._note_begun)
+        with scons.exit_status() as status, noting, scons.noting_signatures(), _Reaper(status):
             nodes = self._build_targets() or []  # writes signatures too, at its end
         self._ledger.clear()
         if status.interrupted:
@@ -148,7 +149,6 @@ class Graph:
         if self._reads and self._reads.outdated:
             self._suspects |= self._reads.outdated
             self._due = True
-        scons.signatures_as_they_are()
         self._last_pass = (began, time.time_ns())
 
     # --- what matters ----------------------------------------------------------------------------------------------

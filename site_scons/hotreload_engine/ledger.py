@@ -5,6 +5,9 @@ source is then put back, a fresh scons takes the stale target for current. The l
 only while there are some, and its owner holds a POSIX record lock on it (fcntl(2): no child inherits that). Without an
 owner it was abandoned; the next scons forgets the signatures of what it names. A disk that cannot take it costs this
 protection and nothing else.
+
+Signature files are written anew and renamed, by every scons under the same temporary name; ``alone`` lets one process
+at a time do that, of those that have this tool.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 _NAME = ".sconsign.unwritten"
+_PATIENCE = 30.0
+"""Seconds to wait for another process that writes signatures: it may have been stopped meanwhile."""
 
 
 class Ledger:
@@ -65,6 +71,50 @@ def abandoned(top: str, keep: bool) -> Iterator[list[str]]:
         if not keep:
             os.unlink(path)
     finally:
+        os.close(descriptor)
+
+
+_held: set[str] = set()
+
+
+@contextlib.contextmanager
+def alone(paths: Iterable[str]) -> Iterator[None]:
+    """Nobody else is in such a block for the same signature files, which may be renamed over in it. May be nested; one
+    thread. A file that is not there or cannot be locked is not waited for, nor one that stays locked for too long."""
+    with contextlib.ExitStack() as stack:
+        for path in sorted({os.path.abspath(path) for path in paths if path} - _held):
+            if (descriptor := _lock(path)) is not None:
+                stack.callback(os.close, descriptor)
+                stack.callback(fcntl.flock, descriptor, fcntl.LOCK_UN)  # a child may have inherited it
+            _held.add(path)
+            stack.callback(_held.discard, path)
+        yield
+
+
+def _lock(path: str) -> int | None:
+    """An flock: closing another descriptor of the file, which is read meanwhile, would drop a record lock."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.005)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            return None
         os.close(descriptor)
 
 

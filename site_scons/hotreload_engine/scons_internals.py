@@ -36,6 +36,7 @@ except ImportError:
     import SCons.Job as _job  # 4.4
 
 from .files import Sig, signature, signed
+from .ledger import alone
 from .model import HotReloadError
 
 _NEEDED: tuple[tuple[Any, str], ...] = (
@@ -483,10 +484,11 @@ def write_signatures(is_ours: Callable[[str], bool] = lambda path: True) -> None
     meanwhile they stay unless the file is ours; SCons by itself would lose them.
     """
     try:
-        if others_wrote_signatures():
-            _take_over_signatures(is_ours)
-        SCons.SConsign.write()
-        _as_written.update((id(db), signature(_file_of(db))) for db in SCons.SConsign.DB_sync_list)
+        with alone(map(_file_of, SCons.SConsign.DB_sync_list)):
+            if others_wrote_signatures():
+                _take_over_signatures(is_ours)
+            SCons.SConsign.write()
+            signatures_as_they_are()
     except OSError as error:
         for db in SCons.SConsign.DB_sync_list:
             with contextlib.suppress(AttributeError):
@@ -498,6 +500,23 @@ def write_signatures(is_ours: Callable[[str], bool] = lambda path: True) -> None
 
 _as_written: dict[int, Sig | None] = {}
 """Signature file (by the id of what SCons holds of it for the life of the process) → how we left it."""
+
+
+@contextlib.contextmanager
+def noting_signatures() -> Iterator[None]:
+    """Wherever SCons itself writes them, another scons's doing is told from ours from then on."""
+    write = SCons.SConsign.write
+
+    def noted() -> None:
+        with alone(map(_file_of, SCons.SConsign.DB_sync_list)):
+            write()
+            signatures_as_they_are()
+
+    SCons.SConsign.write = noted
+    try:
+        yield
+    finally:
+        SCons.SConsign.write = write
 
 
 def signatures_as_they_are() -> None:

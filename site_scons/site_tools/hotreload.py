@@ -31,6 +31,7 @@ import SCons.Errors  # noqa: E402
 import SCons.Node  # noqa: E402
 import SCons.Node.Alias  # noqa: E402
 import SCons.Node.FS  # noqa: E402
+import SCons.SConsign  # noqa: E402
 import SCons.Script  # noqa: E402
 import SCons.Script.Main  # noqa: E402
 import SCons.Util  # noqa: E402
@@ -303,6 +304,7 @@ class _Project:
         self._reads = audit.install()
         self._scons_build = SCons.Script.Main._build_targets
         SCons.Script.Main._build_targets = self._build
+        _write_signatures_alone()
         for name, settings in _OPTIONS:
             destination = name.lstrip("-").replace("-", "_")
             try:
@@ -570,6 +572,17 @@ def _only_watcher(top):
         yield
     finally:
         os.close(descriptor)
+
+
+def _write_signatures_alone():
+    """Not while a session does: each would take the other's half-written file."""
+    write = SCons.SConsign.write
+
+    def alone():
+        with ledger.alone(db._file_name for db in SCons.SConsign.DB_sync_list if hasattr(db, "_file_name")):
+            write()
+
+    SCons.SConsign.write = alone
 
 
 def _say(text):
