@@ -29,6 +29,10 @@ GUARDED = pytest.mark.skipif(
     _SANITIZERS not in (None, "undefined"),
     reason="no guard in a program whose sanitizer handles faults itself (HOTRELOAD_SANITIZE=undefined has one)",
 )
+UNSANITIZED = pytest.mark.skipif(
+    _SANITIZERS not in (None, "undefined"),
+    reason="blocks have no room to grow in where they are checked for overruns, and ThreadSanitizer goes with no other",
+)
 PATIENCE = 30.0
 """Seconds; far beyond what anything takes on a loaded machine."""
 

@@ -19,7 +19,7 @@ from hotreload_engine.plan import encode
 from hotreload_engine.slot import Slot
 from migration_kit import HERE, Workshop, carried, source
 from runtime_kit import HERE as RUNTIME
-from runtime_kit import PATIENCE, RUNNING, STRICT, Kit, compile_command
+from runtime_kit import GUARDED, PATIENCE, RUNNING, STRICT, UNSANITIZED, Kit, compile_command
 
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
@@ -135,6 +135,7 @@ def test_blocks_are_carried_over(workshop: Workshop, flags: tuple[str, ...]) -> 
             assert re.sub(r"\bchunk\b", f"chunk{number}", case.words) in words, words
 
 
+@UNSANITIZED
 def test_what_nothing_points_to(workshop: Workshop) -> None:
     """It is in the registry, so it goes over as well; a field more leaves a block where it is."""
     types = "struct chunk { %s int tile; }; typedef struct state { size_t hidden; } state;\nint hr_more(struct chunk *c) { return c->tile; }"
@@ -277,6 +278,7 @@ def tree(fields: str = "", more: str = "", show: str = SHOW, extra: str = "") ->
 WIDE = ("double heat[9];", "double weight[20];")
 
 
+@GUARDED
 @pytest.mark.parametrize("wide", [("short more;", ""), WIDE], ids=["in place", "moved"])
 def test_a_crash_costs_no_block(workshop: Workshop, wide: tuple[str, str]) -> None:
     """New code changes blocks, frees some, makes others, and crashes: the old code has them all as they were."""
@@ -362,6 +364,7 @@ class Turning:
         return self.turn("poll")
 
 
+@UNSANITIZED
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [("gcc", SANITIZED), ("clang", ("-O2",)), ("gcc", ("-fsanitize=thread",))],

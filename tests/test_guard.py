@@ -19,7 +19,9 @@ from harness import Project, need, until
 from hotreload_engine import lines
 from hotreload_engine.model import Crash, Frame
 from hotreload_engine.slot import Slot
-from runtime_kit import HERE, PATIENCE, REFUSED, RUNNING, Kit, Obedient, publish
+from runtime_kit import GUARDED, HERE, PATIENCE, REFUSED, RUNNING, Kit, Obedient, publish
+
+pytestmark = GUARDED
 
 SOURCE = (HERE / "crash.c").read_text(encoding="utf-8")
 FRAMES = ("-fno-omit-frame-pointer", "-fno-stack-protector")

@@ -17,6 +17,7 @@ from hotreload_engine.deliver import what
 from hotreload_engine.model import Crash
 from hotreload_engine.plan import encode
 from migration_kit import HERE, Carried, Workshop, carried, plan_of, source
+from runtime_kit import GUARDED
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang", "g++", "clang++"])
@@ -220,6 +221,7 @@ def test_a_thread_of_the_plugin_is_stopped_and_started(workshop: Workshop) -> No
         host.ask("set")  # hr_close calls no hook, and frees the state
 
 
+@GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_crash_in_a_hook_is_rolled_back(workshop: Workshop) -> None:
     """The old code is back with its state, hears of it, and the next good library is taken."""
@@ -278,6 +280,7 @@ def settled(host: Carried) -> None:
     host.ask("look")
 
 
+@GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_crash_in_before_reload(workshop: Workshop) -> None:
     """The old code goes on with the state as it was, with the place; this library is not tried again, the next one is
@@ -304,6 +307,7 @@ def test_a_crash_in_before_reload(workshop: Workshop) -> None:
             assert host.ask("show") == "5 Ada 1"
 
 
+@GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
     """Nothing has changed, its place is known, and the library is not loaded again; the next one is."""
@@ -330,6 +334,7 @@ def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
             assert host.ask("show") == "10 Ada 0"
 
 
+@GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_crash_in_before_reload_while_its_code_is_guarded(workshop: Workshop) -> None:
     """The guard of the generation's first calls stays what it was: a crash in one of them goes back to the one before."""
@@ -373,6 +378,7 @@ void plug_tick""")  # fmt: skip
     ticker.runs(host, 3)
 
 
+@GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_hook_uses_up_no_guarded_call(workshop: Workshop) -> None:
     """desc.guarded_calls are the host's own: the first one after the hook is guarded though only one is."""

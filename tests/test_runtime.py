@@ -22,6 +22,7 @@ from runtime_kit import (
     PATIENCE,
     REFUSED,
     RUNNING,
+    UNSANITIZED,
     WAITING,
     Kit,
     Obedient,
@@ -911,6 +912,7 @@ def test_address_and_undefined_sanitizers_find_nothing(kit: Kit, library: Path, 
     assert host.end() == 0
 
 
+@UNSANITIZED
 def test_thread_sanitizer_finds_no_race(kit: Kit, library: Path) -> None:
     """Two hosts poll without pause in two threads while generations and refusals come as fast as they can."""
     program = library.with_name("race")

@@ -15,7 +15,7 @@ from harness import Project, until
 from hotreload_engine import verify
 from hotreload_engine.model import Host, HotReloadError, Image
 from hotreload_engine.slot import Parcel, Slot, publish_together
-from runtime_kit import PATIENCE, Kit, Obedient
+from runtime_kit import GUARDED, PATIENCE, Kit, Obedient
 
 Start = Callable[..., "Several"]
 
@@ -203,6 +203,7 @@ int plug_undefined(void) { return 0; }
 """
 
 
+@GUARDED
 def test_what_is_built_upon_a_change_that_crashed_waits_for_its_mending(kit: Kit, start: Start, tmp_path: Path) -> None:
     """The crash takes one back; a later generation of the other is refused with that reason; the mended one brings it."""
     host = start()
