@@ -18,8 +18,8 @@ from hotreload_engine.carry import Carrier
 from hotreload_engine.plan import encode
 from hotreload_engine.slot import Slot
 from migration_kit import HERE, Workshop, carried, source
-from runtime_kit import HERE as RUNTIME
 from runtime_kit import GUARDED, PATIENCE, RUNNING, STRICT, UNSANITIZED, Kit, compile_command
+from runtime_kit import HERE as RUNTIME
 
 SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
