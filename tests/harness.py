@@ -235,6 +235,18 @@ def old_scons_path() -> str:
 
 
 @contextlib.contextmanager
+def example(root: Path, name: str) -> Iterator[Project]:
+    """examples/NAME where it lies in this repository, beside a copy of the tool."""
+    built = shutil.ignore_patterns("__pycache__", "build", "*.o", "*.os", ".*")
+    shutil.copytree(ROOT / "site_scons", root / "site_scons", ignore=built)
+    (root / "src").mkdir()
+    shutil.copy(ROOT / "src" / "hotreload.h", root / "src")
+    shutil.copytree(ROOT / "examples" / name, root / "examples" / name, ignore=built)
+    with project(root / "examples" / name, site=False) as made:
+        yield made
+
+
+@contextlib.contextmanager
 def project(root: Path, **settings: Any) -> Iterator[Project]:
     made = Project(root, **settings)
     try:

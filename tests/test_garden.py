@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -17,11 +16,8 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import LIMIT, ROOT, HostProcess, Project, Watch, need, project, until
+from harness import LIMIT, ROOT, HostProcess, Project, Watch, example, need, until
 from snippets import block, shows
-
-EXAMPLE = ROOT / "examples" / "garden"
-BUILT = shutil.ignore_patterns("__pycache__", "build", "*.o", "*.os", ".*")
 
 
 class Garden(NamedTuple):
@@ -115,20 +111,14 @@ class Walk:
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Iterator[Project]:
-    """The example where it lies in this repository, beside a copy of the tool."""
-    tree = tmp_path / "tree"
-    shutil.copytree(ROOT / "site_scons", tree / "site_scons", ignore=BUILT)
-    (tree / "src").mkdir()
-    shutil.copy(ROOT / "src" / "hotreload.h", tree / "src")
-    shutil.copytree(EXAMPLE, tree / "examples" / "garden", ignore=BUILT)
-    with project(tree / "examples" / "garden", site=False) as made:
+def garden(tmp_path: Path) -> Iterator[Project]:
+    with example(tmp_path / "tree", "garden") as made:
         yield made
 
 
 @pytest.fixture
-def walk(example: Project, compiler: str) -> Walk:
-    return Walk(example, compiler)
+def walk(garden: Project, compiler: str) -> Walk:
+    return Walk(garden, compiler)
 
 
 def test_the_walk(walk: Walk) -> None:
@@ -171,14 +161,14 @@ def test_the_walk(walk: Walk) -> None:
 
 
 @pytest.mark.parametrize("release", ["release=0", "release=1"])
-def test_the_picture(example: Project, release: str) -> None:
+def test_the_picture(garden: Project, release: str) -> None:
     """On a terminal: a picture at the top that leaves the rest to scroll, and all to scroll at the end; -Werror."""
-    example.edit("SConstruct", '"-Wextra"', '"-Wextra", "-Werror"')
-    example.scons(release)
+    garden.edit("SConstruct", '"-Wextra"', '"-Wextra", "-Werror"')
+    garden.scons(release)
     terminal, inner = os.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     seen = b""
-    with subprocess.Popen([example.path("build/main"), "10"], stdin=inner, stdout=inner, stderr=inner) as process:
+    with subprocess.Popen([garden.path("build/main"), "10"], stdin=inner, stdout=inner, stderr=inner) as process:
         os.close(inner)
         try:
             while b"Tick 5," not in seen:
