@@ -143,6 +143,8 @@ def test_reloads_under_load(server: Project) -> None:
     assert ask(one, b"/teapot").startswith("HTTP/1.1 418 ")
     total = len(load.numbers)
     assert ask(one, b"/count").endswith(f"{total + 2} requests: / {total}, /count 1, missing 0\n")
+    server.edit("pages.c", f'"Edition {generation + 1}"', f'"Edition {generation + 2}"')
+    watch.reloaded(host=host.pid, generation=generation + 2)  # nobody asks: hr_fd alone wakes it
     for client in load.clients:
         client.socket.close()
     assert watch.stop() == 130
