@@ -64,6 +64,7 @@ IMPORTS: dict[str, set[str]] = {
     "session": {
         "model",
         "journal",
+        "processes",
         "elf",
         "files",
         "watch",

@@ -255,6 +255,18 @@ def test_the_state_may_change_though_the_host_saw_it(made: Project) -> None:
     assert watch.output.count("was compiled with another layout of plug_state") == 1
 
 
+def test_another_type_of_the_hosts_that_has_the_states_name(made: Project) -> None:
+    """In a source file that does not know the plugin the name is the host's own affair."""
+    lay(made, "gcc")
+    made.write("src/own.c", "struct plug_state { char other[3]; } unrelated;\n")
+    made.edit("SConstruct", '["src/main.c"]', '["src/main.c", "src/own.c"]')
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    ticker.set_number(made, 2)
+    watch.reloaded(host=host.pid)
+    assert "layout" not in watch.output
+
+
 def test_what_a_host_does_not_know_may_come(made: Project) -> None:
     """A function added to the list is no concern of a host that was compiled before; one that goes is refused."""
     lay(made, "gcc")

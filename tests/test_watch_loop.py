@@ -69,6 +69,20 @@ def test_the_result_is_one_line(made: Project) -> None:
     assert "\x1b" not in watch.output, "no colour and no cursor tricks in a file"
 
 
+def test_an_edit_of_the_host_itself_is_said_to_need_a_new_start(made: Project) -> None:
+    """Its program is built again; what runs is the one before. Not said of what it shares with the plugin."""
+    ticker.lay(made)
+    watch, host = made.watch(), made.host()
+    watch.wait("host")
+    made.edit("src/plug.h", "#define", "/* shared */\n#define")
+    assert "build/main" in watch.wait("build", lambda e: e["targets"])["targets"]
+    watch.wait("done")
+    made.edit("src/main.c", "int main", "/* the host's own */\nint main")
+    event = watch.wait("host")
+    state = "goes on with build/main as it was: what is new in src/main.c comes with a new start"
+    assert (event["pid"], event["state"]) == (host.pid, state), "and nothing was said of plug.h"
+
+
 def test_a_compile_error_is_told_and_the_fix_clears_it(made: Project, compiler: str) -> None:
     """The compiler's own output, who goes on with what, and the next good build says that it is fixed."""
     ticker.lay(made, compiler)

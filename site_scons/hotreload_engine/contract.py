@@ -80,11 +80,14 @@ def differences(known: Prototypes, new: Prototypes, state: str = "", layouts: bo
                     break
 
 
-def sees_state_differently(host: Debug, state: Type | None) -> bool:
-    """Whether the host's program has a definition of the state's type of its own, with another layout."""
+def sees_state_differently(host: Debug, state: Type | None, plugin: str) -> bool:
+    """Whether the host's program has a definition of the state's type of its own, with another layout. Where it calls
+    the plugin: elsewhere the name may be another type's."""
     if not isinstance(state, Record) or not state.name:
         return False
-    return any(_difference(definition(), state, 0) is not None for definition in host.records.get(state.name, ()))
+    table = plugin + _TABLE
+    known = host.beside(table, state.name) if table in host.records else host.records.get(state.name, ())
+    return any(_difference(definition(), state, 0) is not None for definition in known)
 
 
 def spelt(name: str, function: Function) -> str:

@@ -151,6 +151,11 @@ class Debug:
     """Why it is not there, or only in part; "" when it is whole."""
     units_read: tuple[_Unit, ...] = field(default=(), repr=False)
 
+    def beside(self, other: str, name: str) -> list[Callable[[], Type]]:
+        """The definitions of a record ``name`` in translation units that have one called ``other`` too."""
+        found = [unit.found.records for unit in self.units_read if other in unit.found.records]
+        return [definition for records in found for definition in records.get(name, ())]
+
 
 def read(data: bytes | Binary, path: str, known: Debug | None = None) -> Debug:
     """Read the debug information of a library or program; ``path`` is only named, never opened.

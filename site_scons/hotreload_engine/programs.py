@@ -75,7 +75,7 @@ class Programs:
             for difference in self._differences(host, new, slot, layout_of):
                 broken.setdefault(difference, []).append(host)
             debug = self.debug(_program(host))
-            if debug and contract.sees_state_differently(debug, new.state):
+            if debug and contract.sees_state_differently(debug, new.state, new.plugin):
                 warned.append(host)
         outdated = {
             host.pid: self._is_mended(host, new, slot, layout_of) for found in broken.values() for host in found

@@ -6,6 +6,7 @@ delivered; the next one is. Ends with SIGINT, SIGTERM or SIGHUP: host and compil
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import FrameType
 
-from . import elf
+from . import elf, processes
 from .deliver import Cause, Delivery
 from .files import Sig, signature
 from .graph import Graph
@@ -31,6 +32,9 @@ from .runner import Runner
 from .screen import Screen
 from .together import Together, call
 from .watch import Watcher
+
+_LOOKED_AT = 20
+"""Saved files, of those of one change, that are looked at for one that only hosts have."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,7 @@ class Session:
             if quietly:  # only now is it known that there is something to tell
                 self._emit("change", files=[], note="")
             self._after(build, Cause(build, changes.last_at, cause_at))
+            self._tell_older(build, files)
         self._watch(began)
         return told
 
@@ -363,6 +368,30 @@ class Session:
         )
 
     # --- hosts -----------------------------------------------------------------------------------------------
+
+    def _tell_older(self, build: Build, files: frozenset[str]) -> None:
+        """An edit of a host's own code is built, but what runs is the program as it was. Not of what it shares with a
+        plugin, which has just been reloaded."""
+        top = self._settings.directory
+        built = {os.path.realpath(os.path.join(top, step.target)) for step in build.steps}
+        older = {
+            host.pid: host.program
+            for delivery in self._deliveries
+            for host in delivery.census()
+            if host.program in built and _is_replaced(host.pid)
+        }
+        for pid, program in older.items():
+            own = next((file for file in sorted(files)[:_LOOKED_AT] if self._is_of_hosts_alone(file, program)), "")
+            if own:
+                key = " (R)" if self._keyboard and self._runner and self._runner.pid == pid else ""
+                what = f"what is new in {os.path.relpath(own, top)} comes with a new start{key}"
+                self._emit("host", pid=pid, state=f"goes on with {os.path.relpath(program, top)} as it was: {what}")
+
+    def _is_of_hosts_alone(self, file: str, program: str) -> bool:
+        libraries = [delivery.plugin.library for delivery in self._deliveries]
+        return self._graph.reaches((file,), program) and not any(
+            self._graph.reaches((file,), library) for library in libraries
+        )
 
     def _start_host(self) -> None:
         runner = self._runner
@@ -729,6 +758,12 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _on_end(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
+
+
+def _is_replaced(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return processes.is_replaced(pid)
+    return False
 
 
 def _files(files: frozenset[str]) -> str:
