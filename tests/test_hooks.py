@@ -245,7 +245,7 @@ CRASHES = {
     "SIGABRT": "abort();",
     "an endless loop": "{ volatile int on = 1; while (on) on = 1; }",
 }
-GUARDED = ("-DLOOP_MS=100", "-DGUARDED_CALLS=1")
+SOON = ("-DLOOP_MS=100", "-DGUARDED_CALLS=1")
 PLAIN = "typedef struct state { int level; char name[20]; %s } state; static int hr_asked; "
 SHOW_PLAIN = '"%d %s %d", s->level, s->name, hr_asked'
 SPOILS = "memset(raw, 0xEE, sizeof(state)); hr_asked++;"
@@ -288,7 +288,7 @@ def test_a_crash_in_before_reload(workshop: Workshop) -> None:
     for kind, threads in crashes(workshop):
         set_ = 's->level = 5; strcpy(s->name, "Ada");'
         text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN, more=before_that(CRASHES[kind]))
-        with carried(workshop.place(), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+        with carried(workshop.place(), workshop.host(*SOON, *threads), workshop.library(text)) as host:
             settled(host)
             before = host.ask("bytes"), signals(host)
             _, said = host.reload(workshop.library(source(PLAIN % "int more;", show=SHOW_PLAIN)))
@@ -315,7 +315,7 @@ def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
         set_ = 's->level = 5; strcpy(s->name, "Ada");'
         own = "HR_MIGRATE(state, level, plug_own)\nvoid plug_own(void *now, const void *was, const void *object) { %s }"
         text = source(PLAIN % "", set_=set_, show=SHOW_PLAIN)
-        with carried(workshop.place(), workshop.host(*GUARDED, *threads), workshop.library(text)) as host:
+        with carried(workshop.place(), workshop.host(*SOON, *threads), workshop.library(text)) as host:
             settled(host)
             before = host.ask("bytes"), signals(host)
             bad = PLAIN % "int more;" + own % f"*(int *)now = 9; hr_asked++; {CRASHES[kind]}"
