@@ -14,9 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import until
+import ticker
+from harness import Project, need, until
 from hotreload_engine import hosts
+from hotreload_engine.deliver import Cause
+from hotreload_engine.journal import Journal
+from hotreload_engine.model import Event, Plugin
 from hotreload_engine.slot import Slot
+from hotreload_engine.together import Together, call
 
 HOST = """
 import fcntl, os, signal, sys, time, zlib
@@ -196,3 +201,23 @@ def test_mapped_files(fake: Fake) -> None:
     assert any("libc" in path for path in hosts.mapped_files(fake.pid))
     fake.close()
     assert hosts.mapped_files(fake.pid) == ()
+
+
+def test_a_host_that_has_changed_over_before_it_is_called(made: Project) -> None:
+    """It may look by itself at any time; its reload is told as any other."""
+    ticker.lay(made)
+    made.scons("-Q")
+    host = made.host()
+    ticker.runs(host, 1)
+    ticker.set_number(made, 2)
+    command = [need("gcc"), "-g", "-fPIC", "-shared", "-Wl,-Bsymbolic", "-Isrc", "src/plug.c", "src/number.c"]
+    subprocess.run([*command, "-o", "build/libplug.so"], cwd=made.root, check=True)
+    plugin = Plugin(str(made.path("build/libplug.so")), hosts=(str(made.path("build/main")),))
+    events: list[Event] = []
+    together = Together([plugin], Journal(events.append))
+    published = together.publish(together.deliveries, Cause())
+    os.kill(host.pid, signal.SIGURG)
+    until(lambda: hosts.census(Slot(plugin.library)).hosts[0].generation == 2, "the host runs what is new")
+    assert call(published, Cause())
+    (reload,) = [event.fields for event in events if event.event == "reload"]
+    assert (reload["host"], reload["generation"], reload["ok"]) == (host.pid, 2, True)

@@ -99,6 +99,8 @@ class Delivery:
         self._notes: set[str] = set()
         self._warned: frozenset[tuple[str, str]] = frozenset()
         self._fallen: list[Host] = []
+        self._before: dict[str, Host] = {}
+        """Hosts by their records, as they were before what was published last and has not been called for yet."""
         self._reported: set[tuple[int, str]] = set()
         """Crashes that are reported: (pid, file name of the generation)."""
         self.outdated: dict[int, bool] = {}
@@ -164,6 +166,7 @@ class Delivery:
         """
         previous = judged.previous
         self._newest = generation.number
+        self._before = {host.record: host for host in judged.running}
         self._carrier.published(generation, judged.plans)
         if previous is not None and previous.path == generation.path:
             return
@@ -402,7 +405,9 @@ class Delivery:
         """
         started = time.perf_counter()
         name = os.path.basename(generation.path)
-        present = list(present)
+        # A host may look by itself, and have changed over between the publishing and the census.
+        present = [self._before.get(host.record, host) for host in present]
+        self._before = {}
         behind = [host for host in present if host.file != name]
         for host in present:
             if everyone and host not in behind:
