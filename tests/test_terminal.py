@@ -90,6 +90,7 @@ def test_a_line_that_is_too_long_goes_on_with_the_mark(monkeypatch: pytest.Monke
     assert all(row.startswith("    \x1b[2m") and row.endswith("\x1b[0m") for row in wrapped(f"\x1b[2m{words}\x1b[0m", 40)[1:])
     assert wrapped(f"{'a' * 12} {'b' * 50} c", 40) == [f"{'a' * 12} {'b' * 50}", "    c"]
     assert wrapped(words, 19) == [words]
+    assert Screen(stream, colour=False, shared=True).framed(words, wraps=False).endswith(f"│ {words}\n")
 
 
 def test_our_lines_stand_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

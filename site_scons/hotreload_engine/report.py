@@ -58,7 +58,8 @@ def terminal(stream: TextIO, quiet: bool = False, screen: Screen | None = None, 
             style.verbose = bool(screen and screen.verbose)
             out += lines(event, style)
         if text := "\n".join(out):
-            stream.write(screen.framed(text) if screen else text + "\n")
+            wraps = not marks and not event.fields.get("output")
+            stream.write(screen.framed(text, wraps) if screen else text + "\n")
             stream.flush()
 
     return show

@@ -35,15 +35,17 @@ class Screen:
         self._quiet = quiet
         self._shown = False
 
-    def framed(self, text: str) -> str:
-        """What to write so that the lines of ``text`` stand by themselves."""
+    def framed(self, text: str, wraps: bool = True) -> str:
+        """What to write so that the lines of ``text`` stand by themselves. Not ``wraps``: none is cut in two by us, a
+        compiler's for example, which people copy and editors read."""
         before, self._shown = (_CLEAR if self._shown else ""), False
         if not self._shared:
             return f"{before}{text}\n"
         # Behind half a line of the host's the blanks go on to the next one; at its beginning they do nothing.
         fresh = f"{' ' * (self.columns - 1)}{_CLEAR}" if self.columns else ""
         mark = "\x1b[36m│\x1b[0m " if self._colour else "│ "
-        lines = [row for line in text.split("\n") for row in wrapped(line, self.columns - 2)]
+        columns = self.columns - 2 if wraps else 0
+        lines = [row for line in text.split("\n") for row in wrapped(line, columns)]
         return before + fresh + "".join(f"{mark}{line}\n" for line in lines)
 
     def progress(self, done: int, total: int, name: str) -> None:
