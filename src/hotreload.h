@@ -4479,11 +4479,16 @@ static hr__generation *hr__open_generation(hr_host *host, const hr__pointer *poi
     return generation;
 }
 
-/* Sets what hr_poll and the record say; 1: it is news. */
+/* Sets what hr_poll and the record say; 1: it is news. Not that all is well while a crash waits for the loader, which may
+   have come during this very look. */
 static int hr__tell(hr_host *host, int refused, const char *reason)
 {
     int news;
     pthread_mutex_lock(&host->lock);
+    if (!refused && hr__load(host->crashed)) {
+        pthread_mutex_unlock(&host->lock);
+        return 0;
+    }
     news = refused != host->refused || strcmp(reason, host->reason) != 0;
     /* A refusal again after a signal is news too; not so a retry by time, while we cannot register. */
     if (refused && host->record_fd >= 0) news = 1;
@@ -4939,8 +4944,8 @@ static void hr__condemn(hr_host *host, hr__generation *generation)
     pthread_mutex_unlock(&hr__slots_lock);
     hr__guard_tell(host, generation);
     hr__store(host->taken, 0);
+    hr__push(&host->crashed, generation); /* first: see hr__tell */
     hr__tell_crash(host, generation);
-    hr__push(&host->crashed, generation);
     hr__raise(host->nudge_fd);
 }
 

@@ -200,8 +200,8 @@ def counted(state: str, more: int) -> str:
 
 MATRIX = [
     (compiler, language, flag, threads, kind)
-    for compiler, language, flag, threads, kind in itertools.product(
-        ("gcc", "clang"), ("c", "c++"), ("-O0", "-O2"), ("alone", "among"), KINDS
+    for compiler, (language, flag), threads, kind in itertools.product(
+        ("gcc", "clang"), (("c", "-O0"), ("c", "-O2"), ("c++", "-O2")), ("alone", "among"), KINDS
     )
     if (kind not in SLOW or (flag, language) == ("-O0", "c"))
 ]
