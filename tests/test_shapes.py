@@ -517,7 +517,7 @@ def test_beside_the_ninja_tool(made: Project, runtime: Path) -> None:
     watch.reloaded(host=host.pid)
     host.wait_line("code three")
     change(made, "SConstruct", "env.HotReload", "\nenv.HotReload")
-    watch.wait("ready")
+    watch.wait("ready", lambda e: e["iteration"])
     change(made, "plug.c", "code three", "code four")
     watch.reloaded(host=host.pid)
     host.wait_line("code four")

@@ -12,7 +12,7 @@ import pytest
 import ticker
 from harness import Project
 
-ROUNDS = int(os.environ.get("HOTRELOAD_SOAK", "300"))
+ROUNDS = int(os.environ.get("HOTRELOAD_SOAK", "200"))
 WARM = 50
 
 

@@ -143,6 +143,7 @@ class Graph:
             elif scons.is_file(node) and scons.has_moved(node):
                 self._suspects.update(self._places.mirrored(node.get_abspath()))
                 self._distrust(self._index.parents(node))
+                self._due = True  # its change may be older than what the session asks for
         for node in self._places.all():
             if not self._index.is_known(node):
                 scons.forget_memory(node)
