@@ -21,7 +21,7 @@ from equivalence.edits import EDITS
 from equivalence.harness import Difference, Tree
 from harness import need, old_scons_path, until
 
-STEPS = int(os.environ.get("HOTRELOAD_STEPS", "64"))
+STEPS = int(os.environ.get("HOTRELOAD_STEPS", "72"))
 SEED = int(os.environ.get("HOTRELOAD_SEED", "1"))
 
 
