@@ -64,7 +64,6 @@ IMPORTS: dict[str, set[str]] = {
     "session": {
         "model",
         "journal",
-        "processes",
         "elf",
         "files",
         "watch",

@@ -81,6 +81,7 @@ def test_an_edit_of_the_host_itself_is_said_to_need_a_new_start(made: Project) -
     event = watch.wait("host")
     state = "goes on with build/main as it was: what is new in src/main.c comes with a new start"
     assert (event["pid"], event["state"]) == (host.pid, state), "and nothing was said of plug.h"
+    assert watch.wait("done")["iteration"] == event["iteration"], "it belongs to what the build says"
 
 
 def test_a_compile_error_is_told_and_the_fix_clears_it(made: Project, compiler: str) -> None:

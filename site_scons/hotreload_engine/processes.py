@@ -28,11 +28,6 @@ def program(pid: int) -> str:
     return os.readlink(f"/proc/{pid}/exe").removesuffix(DELETED)
 
 
-def is_replaced(pid: int) -> bool:
-    """Whether the file that it runs is gone from there, or another one is in its place."""
-    return os.readlink(f"/proc/{pid}/exe").endswith(DELETED)
-
-
 def directory(pid: int) -> str:
     return os.readlink(f"/proc/{pid}/cwd")
 

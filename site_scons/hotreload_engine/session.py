@@ -6,17 +6,16 @@ delivered; the next one is. Ends with SIGINT, SIGTERM or SIGHUP: host and compil
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 
-from . import elf, processes
+from . import elf
 from .deliver import Cause, Delivery
 from .files import Sig, signature
 from .graph import Graph
@@ -127,6 +126,7 @@ class Session:
         gc.set_threshold(20_000, 50, 10)
         self._watch()
         self._after(build, Cause(build), first=True)
+        self._emit("done")
         for delivery in self._deliveries:
             delivery.overtaken(quietly=True)
         # Edits between the reading of an input and the start of its watch had no event.
@@ -180,25 +180,21 @@ class Session:
         if self._untidy or (self._graph.is_due and not self._paused):
             times.append(0.0)
         else:
-            times += [more for more in (self._idle(), self._page_idle()) if more is not None]
+            times += [more for work in self._deferred() if (more := self._at_rest(work)) is not None]
         return min(times, default=None)
 
-    def _idle(self) -> float | None:
+    def _deferred(self) -> Iterator[Callable[[], float | None]]:
+        yield self._graph.idle
+        if page := self._settings.page:
+            yield lambda: page.idle(self._watcher.pending)
+
+    def _at_rest(self, work: Callable[[], float | None]) -> float | None:
+        """Deferred work whose time may have come; seconds until there is more, None when there is none."""
         try:
-            return self._graph.idle()
+            return work()
         except HotReloadError as error:  # a full disk, say
             self._emit.error(error)
-            return self._graph.idle()  # when it is tried again
-
-    def _page_idle(self) -> float | None:
-        page = self._settings.page
-        if page is None:
-            return None
-        try:
-            return page.idle(self._watcher.pending)
-        except HotReloadError as error:
-            self._emit.error(error)
-            return page.idle(self._watcher.pending)
+            return work()  # when it is tried again
 
     def _close_graph(self) -> None:
         """Signatures are written, or it is said that they could not be: the end does not wait for a full disk."""
@@ -261,6 +257,7 @@ class Session:
                 self._emit("change", files=[], note="")
             self._after(build, Cause(build, changes.last_at, cause_at))
             self._tell_older(build, files)
+            self._emit("done")
         self._watch(began)
         return told
 
@@ -308,7 +305,6 @@ class Session:
         self._renew_host(cause)
         if build.ok and self._runner and not self._runner.pid and (fresh or first):
             self._start_host()
-        self._emit("done")
 
     def _deliver(self, fresh: list[Delivery], cause: Cause) -> None:
         for delivery in fresh:
@@ -372,15 +368,15 @@ class Session:
     def _tell_older(self, build: Build, files: frozenset[str]) -> None:
         """An edit of a host's own code is built, but what runs is the program as it was. Not of what it shares with a
         plugin, which has just been reloaded."""
+        census = [host for delivery in self._deliveries for host in delivery.census()]
+        older = {host.pid: host.program for host in census if host.program != host.executable}
+        if not older:
+            return
         top = self._settings.directory
         built = {os.path.realpath(os.path.join(top, step.target)) for step in build.steps}
-        older = {
-            host.pid: host.program
-            for delivery in self._deliveries
-            for host in delivery.census()
-            if host.program in built and _is_replaced(host.pid)
-        }
         for pid, program in older.items():
+            if program not in built:
+                continue
             own = next((file for file in sorted(files)[:_LOOKED_AT] if self._is_of_hosts_alone(file, program)), "")
             if own:
                 key = " (R)" if self._keyboard and self._runner and self._runner.pid == pid else ""
@@ -758,12 +754,6 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _on_end(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
-
-
-def _is_replaced(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return processes.is_replaced(pid)
-    return False
 
 
 def _files(files: frozenset[str]) -> str:
