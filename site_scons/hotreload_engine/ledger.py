@@ -16,7 +16,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _NAME = ".sconsign.unwritten"
 _PATIENCE = 30.0
@@ -94,28 +94,21 @@ def alone(paths: Iterable[str]) -> Iterator[None]:
 def _lock(path: str) -> int | None:
     """An flock: closing another descriptor of the file, which is read meanwhile, would drop a record lock."""
     end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.005)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError:
-            os.close(descriptor)
-            return None
-        os.close(descriptor)
+
+    def lock(descriptor: int) -> None:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.005)
+
+    try:
+        return _locked(path, os.O_RDONLY, lock)
+    except OSError:
+        return None
 
 
 def is_there(top: str) -> bool:
@@ -123,11 +116,17 @@ def is_there(top: str) -> bool:
 
 
 def _open(path: str, how: int) -> int:
-    """Open and lock; O_NONBLOCK: OSError instead of waiting for the lock. What is locked is what has the name."""
+    """Open and lock; O_NONBLOCK: OSError instead of waiting for the lock."""
+    kind = fcntl.LOCK_EX | (fcntl.LOCK_NB if how & os.O_NONBLOCK else 0)
+    return _locked(path, os.O_RDWR | os.O_APPEND | (how & os.O_CREAT), lambda descriptor: fcntl.lockf(descriptor, kind))
+
+
+def _locked(path: str, how: int, lock: Callable[[int], None]) -> int:
+    """A descriptor of the file that has the name once it is locked: it may have been renamed over meanwhile."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | (how & os.O_CREAT), 0o600)
+        descriptor = os.open(path, how, 0o600)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if how & os.O_NONBLOCK else 0))
+            lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except FileNotFoundError:

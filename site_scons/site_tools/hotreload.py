@@ -579,7 +579,7 @@ def _write_signatures_alone():
     write = SCons.SConsign.write
 
     def alone():
-        with ledger.alone(db._file_name for db in SCons.SConsign.DB_sync_list if hasattr(db, "_file_name")):
+        with ledger.alone(getattr(db, "_file_name", "") for db in SCons.SConsign.DB_sync_list):
             write()
 
     SCons.SConsign.write = alone
