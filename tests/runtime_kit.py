@@ -25,14 +25,16 @@ PLUSPLUS = {"gcc": "g++", "clang": "clang++"}
 _SANITIZERS = os.environ.get("HOTRELOAD_SANITIZE")
 ASKED_FOR = [f"-fsanitize={_SANITIZERS}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] if _SANITIZERS else []
 """Flags of every host (HOTRELOAD_SANITIZE=address,undefined): the runtime under sanitizers in all tests of it."""
-GUARDED = pytest.mark.skipif(
-    _SANITIZERS not in (None, "undefined"),
-    reason="no guard in a program whose sanitizer handles faults itself (HOTRELOAD_SANITIZE=undefined has one)",
-)
-UNSANITIZED = pytest.mark.skipif(
-    _SANITIZERS not in (None, "undefined"),
-    reason="blocks have no room to grow in where they are checked for overruns, and ThreadSanitizer goes with no other",
-)
+
+
+def _not_sanitized(reason: str) -> pytest.MarkDecorator:
+    """HOTRELOAD_SANITIZE=undefined changes nothing of it."""
+    return pytest.mark.skipif(_SANITIZERS not in (None, "undefined"), reason=reason)
+
+
+GUARDED = _not_sanitized("no crash guard in a program whose sanitizer handles faults itself")
+UNSANITIZED = _not_sanitized("blocks that are checked for overruns have no room to grow in; ThreadSanitizer goes with no other")
+
 PATIENCE = 30.0
 """Seconds; far beyond what anything takes on a loaded machine."""
 

@@ -19,12 +19,13 @@ IMPORTS: dict[str, set[str]] = {
     "model": set(),
     "processes": {"model"},
     "journal": {"model"},
-    "diagnostics": set(),
-    "screen": set(),
+    "escapes": set(),
+    "diagnostics": {"escapes"},
+    "screen": {"escapes"},
     "report": {"model", "diagnostics", "screen"},
     "notify": {"model"},
     "chronicle": {"model"},
-    "page": {"chronicle"},
+    "page": {"escapes", "chronicle"},
     "page_file": {"model", "chronicle", "page"},
     "keys": set(),
     "files": set(),
@@ -92,7 +93,7 @@ SCONS = {"scons_internals", "audit", "expansions", "tool", "precompiled"}
 """Who may import SCons."""
 
 PURE = {"model", "diagnostics", "binary", "elf", "lines", "plan", "mapped", "dwarf", "layout", "contract", "preflight"}
-PURE |= {"verify", "chronicle", "page"}
+PURE |= {"verify", "escapes", "chronicle", "page"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

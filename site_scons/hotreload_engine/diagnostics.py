@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from .escapes import plain
+
 _FOUND = r"(?P<place>[^\s:][^:]*:(\d+:)*) (?P<kind>fatal error|error|warning|note|Fehler|Warnung)\b"
 _TITLE = r"[^\s:][^:]*: (In |At )|In file included from |\s+from .*[:,]$"
 """What gcc says before a diagnostic: the function, the way of inclusion."""
 _OTHERS = r"(\S*/)?(ld|ld\.\w+|collect2|make|scons|clang(\+\+)?|gcc|g\+\+|cc1\w*|\d+ (warning|error)s?)\b"
 _FAILED = r"\berror\b|undefined reference"
-_COLOUR = r"\x1b\[[0-9;]*[mK]"
-"""What compilers print so (SGR and EL, ECMA-48) when they are told to: -fdiagnostics-color."""
 
 
 def errors_first(text: str) -> str:
@@ -40,7 +40,7 @@ def _blocks(lines: list[str]) -> list[tuple[str, list[str], list[str]]]:
     fresh = False
     """The last line was one of a title."""
     for line in lines:
-        words = re.sub(_COLOUR, "", line)
+        words = plain(line)  # -fdiagnostics-color
         found = re.match(_FOUND, words)
         kind = "warning" if found and found["kind"] in ("warning", "Warnung") else "error" if found else "other"
         if found and found["kind"] == "note" and blocks:

@@ -979,8 +979,8 @@ class _Before:
         differences = one ^ two
         if differences & shape.mask:
             return False
-        if not differences & shape.named and not shape.by_number and self._are_same_texts(old.strings, new.strings):
-            return True
+        if not shape.by_number and self._are_same_texts(old.strings, new.strings):
+            return not differences & shape.named
         for form, place in ((shape.texts, "texts"), (shape.lines, "lines")):
             pairs = zip(form.unpack(old.info), form.unpack(new.info), strict=True)
             if not self._names(getattr(old.strings, place), getattr(new.strings, place), pairs):

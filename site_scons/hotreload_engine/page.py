@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from .chronicle import Chronicle, Row
+from .escapes import plain
 
 TROUBLES = 100
 """Of the results, the refusals, crashes and errors whose texts are shown."""
@@ -391,8 +392,8 @@ class _Text:
         self._prefix = directory.rstrip("/") + "/"
 
     def __call__(self, text: str) -> str:
-        plain = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text.replace(self._prefix, ""))
-        return escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", plain))
+        words = plain(text.replace(self._prefix, ""))
+        return escape(re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", words))
 
 
 def _clock(seconds: float) -> str:

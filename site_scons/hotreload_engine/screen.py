@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import TextIO
 
+from .escapes import plain
+
 _BAR = 24
 """Columns of a bar, where there are enough left for a name."""
 _NAME = 20
@@ -93,7 +95,7 @@ def progress(done: int, total: int, name: str, columns: int, colour: bool) -> st
 
 def wrapped(line: str, columns: int) -> list[str]:
     """Cut at spaces so that no row is wider than ``columns``, colour going on; where there is hardly room, as it is."""
-    if columns < 5 * len(_GOES_ON) or width(re.sub(r"\x1b\[[\d;]*m", "", line)) <= columns:
+    if columns < 5 * len(_GOES_ON) or width(plain(line)) <= columns:
         return [line]
     rows, left, colour = [""], columns, ""
     for token in _TOKEN.findall(line):
