@@ -7,25 +7,21 @@ shows its last moment.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import itertools
-import os
 import re
-import select
-import shutil
-import signal
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from harness import Project, project  # noqa: E402
+from terminal_kit import Display, Terminal, terminal  # noqa: E402
+
 PICTURE = ROOT / "docs/terminal.svg"
 COLUMNS, EDITOR_ROWS, TERMINAL_ROWS = 104, 16, 19
 CELL, LINE, MARGIN = 8.4, 19, 14
@@ -78,7 +74,6 @@ PLAY: tuple[tuple[float, tuple[tuple[str, str], ...]], ...] = (
 Row = list[tuple[str, str]]
 """Letters, each with the name of its colour."""
 _COLOURS = {"31": "red", "32": "green", "33": "yellow", "36": "cyan", "2": "dim"}
-_TOKEN = re.compile(r"\x1b\[([0-?]*)([@-~])|([\x00-\x1f])|([^\x00-\x1f\x1b])")
 _C = re.compile(r'(?P<green>"[^"]*"?)|(?P<violet>#\w+|HR_\w+)|(?P<cyan>\b(?:struct|unsigned|int|void|volatile)\b)')
 _STYLE = """
 text{font:14px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",Consolas,monospace;fill:#c9d1d9;white-space:pre}
@@ -87,67 +82,55 @@ text{font:14px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",Consolas,mon
 """
 
 
-class Display:
-    """Lines as they stand at last, with the moment when each began. Knows the escape sequences of our own output."""
+class Recorder(Display):
+    """What stands on the terminal at last, with the colour of each letter and the moment when each line began."""
 
-    def __init__(self) -> None:
-        self.rows: list[Row] = [[]]
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(COLUMNS)
         self.began = [0.0]
-        self._column, self._style = 0, ""
+        self._now, self._style = now, ""
+        self._styles: list[list[str]] = [[]]
 
-    def feed(self, text: str, now: float) -> None:
-        for parameters, final, control, letter in _TOKEN.findall(text):
-            if final == "m":
-                self._style = next((_COLOURS[each] for each in parameters.split(";") if each in _COLOURS), "")
-            elif final == "K":
-                del self.rows[-1][self._column :]
-            elif control == "\r":
-                self._column = 0
-            elif control == "\n" or (letter and self._column == COLUMNS):
-                self.rows.append([])
-                self.began.append(now)
-                self._column = 0
-            if letter:
-                row = self.rows[-1]
-                row += [(" ", "")] * (self._column + 1 - len(row))
-                row[self._column] = letter, self._style
-                self._column += 1
+    @property
+    def coloured(self) -> list[Row]:
+        return [list(zip(row, styles, strict=False)) for row, styles in zip(self.rows, self._styles, strict=True)]
+
+    def _take(self, token: re.Match[str]) -> None:
+        if token["final"] == "m":
+            self._style = next((_COLOURS[each] for each in token["parameters"].split(";") if each in _COLOURS), "")
+        super()._take(token)
+        self._note_rows()
+
+    def _put(self, letter: str) -> None:
+        super()._put(letter)
+        self._note_rows()
+        styles = self._styles[-1]
+        styles += [""] * (self.column - len(styles))
+        styles[self.column - 1] = self._style
+
+    def _note_rows(self) -> None:
+        while len(self.began) < len(self.rows):
+            self.began.append(self._now())
+            self._styles.append([])
 
 
 class Session:
-    """A running ``scons watch --hot-run`` on a pseudo-terminal."""
+    """A running ``scons watch --hot-run`` on a terminal, and what is to be drawn of it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.display = Display()
-        self.display.feed("$ scons -Q watch --hot-run\r\n", 0.0)
-        self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", TERMINAL_ROWS, COLUMNS, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
-        self._process = subprocess.Popen(
-            ["setsid", "--ctty", sys.executable, "-m", "SCons", "-Q", "watch", "--hot-run"],
-            cwd=directory, env=environment, stdin=slave, stdout=slave, stderr=slave,
-        )  # fmt: skip
-        os.close(slave)
-        self._began = time.monotonic()
+    def __init__(self, terminal_: Terminal) -> None:
+        self._terminal, self._began = terminal_, time.monotonic()
+        self.recorder = terminal_.display = Recorder(lambda: self.now)
+        self.recorder.feed("$ scons -Q watch --hot-run\r\n")
 
     @property
     def now(self) -> float:
+        """Seconds since it was started."""
         return time.monotonic() - self._began
 
-    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    def watch(self, seconds: float) -> None:
         end = self.now + seconds
-        while (left := end - self.now) > 0 and not until():
-            if select.select([self._master], [], [], min(left, 0.1))[0]:
-                self.display.feed(os.read(self._master, 65536).decode("utf-8", "replace"), self.now)
-
-    def says(self, text: str) -> None:
-        self.watch(30, lambda: any(text in "".join(letter for letter, _ in row) for row in self.display.rows))
-
-    def close(self) -> None:
-        self._process.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # EIO: nobody has it open any more
-            self.watch(10)
-        self._process.wait()
+        while (left := end - self.now) > 0:
+            self._terminal.read(min(left, 0.02))
 
 
 class Editor:
@@ -233,7 +216,7 @@ class Picture:
         )
 
 
-def draw(editor: Editor, display: Display, seconds: float) -> str:
+def draw(editor: Editor, recorder: Recorder, seconds: float) -> str:
     picture = Picture(seconds)
     parts = picture.parts
     width = COLUMNS * CELL + 2 * MARGIN
@@ -253,34 +236,30 @@ def draw(editor: Editor, display: Display, seconds: float) -> str:
     moved = picture.moved([(at, f"transform:translate({place})") for at, place in moves])
     parts.append(f'<rect width="2" height="17" fill="#58a6ff" {moved}/></g>')
     parts.append(f'<svg x="{MARGIN}" y="{top:g}" width="{width - MARGIN:g}" height="{TERMINAL_ROWS * LINE + 4}">')
-    counts = [(at, number + 1) for number, at in enumerate(display.began)]
+    counts = [(at, number + 1) for number, at in enumerate(recorder.began)]
     rolls = [(at, f"transform:translateY({min(TERMINAL_ROWS - count, 0) * LINE}px)") for at, count in counts]
     parts.append(f"<g {picture.moved(rolls)}>")
-    for number, row in enumerate(display.rows):
+    for number, row in enumerate(recorder.coloured):
         picture.row(row, number * LINE + 14)
     veil = picture.moved([(at, f"transform:translateY({count * LINE}px)") for at, count in counts])
-    parts.append(f'<rect width="100%" height="{len(display.rows) * LINE}" fill="#0d1117" {veil}/></g></svg>')
+    parts.append(f'<rect width="100%" height="{len(recorder.rows) * LINE}" fill="#0d1117" {veil}/></g></svg>')
     return picture.whole(width, height)
 
 
-def lay(root: Path) -> None:
-    shutil.copytree(ROOT / "site_scons", root / "site_scons", ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "src").mkdir()
-    shutil.copy(ROOT / "src/hotreload.h", root / "src")
-    shutil.copy(ROOT / "src/hello/main.c", root / "src")
+def lay(made: Project) -> None:
+    made.write("src/main.c", (ROOT / "src/hello/main.c").read_text(encoding="utf-8"))
     for name, text in {"SConstruct": SCONSTRUCT, "src/plug.h": PLUG_H, "src/plug.c": PLUG_C}.items():
-        (root / name).write_text(text)
-    subprocess.run([sys.executable, "-m", "SCons", "-s"], cwd=root, check=True)
+        made.write(name, text)
+    made.scons("-s")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        root = Path(place)
-        lay(root)
-        session = Session(root)
-        try:
-            editor = Editor(root / "src/plug.c", session)
-            session.says("watching")
+    with tempfile.TemporaryDirectory() as place, project(Path(place)) as made:
+        lay(made)
+        with terminal(made, "--hot-run", columns=COLUMNS) as shown:
+            session = Session(shown)
+            editor = Editor(made.path("src/plug.c"), session)
+            shown.says("watching")
             for pause, edits in PLAY:
                 session.watch(pause)
                 for old, new in edits:
@@ -288,9 +267,9 @@ def main() -> None:
                 editor.save()
             session.watch(HOLD)
             end = session.now
-            text = draw(editor, session.display, end)
-        finally:
-            session.close()
+            text = draw(editor, session.recorder, end)
+            shown.type("q")
+            shown.ends()
     PICTURE.write_text(text, encoding="utf-8")
     print(f"{PICTURE}: {end:.0f} s, {len(text.encode()) / 1024:.0f} KiB")
 
