@@ -2419,7 +2419,7 @@ static int hr__enters_kernel(const unsigned char *code, size_t count)
 
 /* The loop is in other code just now, seldom in the plugin's if it is one around a system call: on by single instructions,
    until it is back there. Not into the kernel, from where a new thread or process would go on so, and where SIGTRAP may be
-   blocked: the next trap would end the process (signal(7): a blocked signal that the hardware raises). Always 1. */
+   blocked: the next trap would end the process (Linux, force_sig: a blocked signal that an instruction raises). Always 1. */
 static int hr__step(hr__guard *guard, ucontext_t *context)
 {
     unsigned char next[3];
@@ -2519,9 +2519,11 @@ static int hr__catch(int number, const siginfo_t *info, ucontext_t *context)
     }
     if (trying && (!call || trying->trial.frame < call->stack + HR__PUSHED)) /* else a call into another plugin is deeper */
         return hr__catch_trial(trying, number, looping, info, context);
-    if (looping && call && ours->old && !inside) return hr__step(looping, context);
-    if (looping) looping->steps = 0;
-    if (looping && (!call || !ours->old)) return 1; /* it has returned */
+    if (looping) {
+        if (call && ours->old && !inside) return hr__step(looping, context);
+        looping->steps = 0;
+        if (!call || !ours->old) return 1; /* it has returned */
+    }
     if (!call) {
         if (owner) armed = owner;
         if (!armed) return 0;
