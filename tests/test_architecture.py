@@ -97,9 +97,8 @@ PURE |= {"verify", "escapes", "chronicle", "page"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {
-    "__future__", "bisect", "collections", "dataclasses", "difflib", "elftools", "enum", "functools", "hashlib", "html", "io",
-    "itertools", "math", "operator", "re", "struct", "time", "typing",
-    "zlib",
+    "__future__", "array", "bisect", "collections", "dataclasses", "difflib", "elftools", "enum", "functools",
+    "hashlib", "html", "io", "itertools", "math", "operator", "re", "struct", "time", "typing", "zlib",
 }  # fmt: skip
 PURE_PATHS = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
 NO_CALLS = {

@@ -270,7 +270,8 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
 
     def seen(debug: dwarf.Debug) -> list[object]:
         found = [(v.unit, v.scope, v.name, v.address, v.external, shown(v.type())) for v in debug.variables]
-        return [sorted(found), {name: [shown(each()) for each in types] for name, types in debug.records.items()}]
+        records = {name: [shown(each()) for each in types] for name, types in debug.records.items()}
+        return [sorted(found), records, {name: function().text for name, function in debug.functions.items()}]
 
     def shown(type_: dwarf.Type) -> object:
         if isinstance(type_, dwarf.Record):
@@ -286,6 +287,9 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
         ("u3.c", "short b", "short c", 4),
         ("u0.c", "int long_name_0; short b;", "short b; int long_name_0;", 4),
         ("plug.c", "int a; int b;", "int a; int b; int c;", 4),
+        ("u0.c", "static int calls", "int calls = 0; static int other; other", 4),
+        ("u1.c", "(int a)", "(long a)", 4),
+        ("u2.c", "a;", "a;\n/* nothing */", 5),
     ):
         text = (directory / file).read_text()
         assert old in text

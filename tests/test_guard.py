@@ -647,7 +647,7 @@ def test_crash_after_crash(make: Maker, library: Path, running: Callable[..., Cr
         assert host.result("poll").code == REFUSED
     assert host.ask("state") == counted(state, 20)
     assert host.descriptors == descriptors
-    assert len(Slot(str(library)).crashes()) == 20
+    until(lambda: len(Slot(str(library)).crashes()) == 20, "the marks")
     assert host.end() == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from typing import Any
@@ -118,9 +119,35 @@ def test_marks_stand_around_what_a_build_says() -> None:
     assert not plain.getvalue()
 
 
+class Disk(io.RawIOBase):
+    """A file with room for so many more bytes."""
+
+    def __init__(self) -> None:
+        self.text, self.room = b"", 1000
+
+    def write(self, data: Any) -> int:
+        taken = bytes(data[: self.room])
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.text += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
 def test_ndjson() -> None:
     """One object a line, with event, time and iteration in each."""
-    stream = io.StringIO()
-    ndjson(stream)(Event("host", 3, {"pid": 1, "state": "läuft"}, 12.5))
-    assert json.loads(stream.getvalue()) == {"event": "host", "time": 12.5, "iteration": 3, "pid": 1, "state": "läuft"}
-    assert stream.getvalue().count("\n") == 1
+    disk = Disk()
+    ndjson(disk, pytest.fail)(Event("host", 3, {"pid": 1, "state": "läuft"}, 12.5))
+    assert json.loads(disk.text) == {"event": "host", "time": 12.5, "iteration": 3, "pid": 1, "state": "läuft"}
+    assert disk.text.count(b"\n") == 1
+
+
+def test_events_wait_for_room() -> None:
+    """None is lost or torn, whatever the disk took of one; each time that it is full is told once."""
+    disk, told = Disk(), []
+    write = ndjson(disk, told.append)
+    for number, room in enumerate((1000, 20, 0, 300, 0, 1000)):
+        disk.room = room
+        write(Event("host", number, {"pid": 1, "state": "runs"}, 12.5))
+    assert [json.loads(line)["iteration"] for line in disk.text.splitlines()] == [*range(6)]
+    assert len(told) == 2

@@ -18,6 +18,8 @@ import pytest
 import ticker
 from conftest import both_scons
 from harness import LIMIT, Project, Watch, need, project, until
+from hotreload_engine import hosts
+from hotreload_engine.slot import Slot
 
 SCONSTRUCT = """\
 env = Environment(tools=["default", "hotreload"], CC="./tool cc", LINK="./tool ld", CPPPATH=["inc1", "inc2"])
@@ -320,6 +322,59 @@ def test_no_room(tmp_path: Path, way: str) -> None:
         until(lambda: "up to date" in made.scons("-Q", "-n"), "nothing is left to do")
         assert watch.stop() == 130
         assert "Traceback" not in watch.output, watch.output
+
+
+def test_no_room_for_events(made: Project) -> None:
+    """It is said, once; all else goes on."""
+    ticker.lay(made)
+    output = made.path("output.txt")
+    with output.open("wb") as stream:
+        command = made.command("-Q", "watch", "--hot-events=/dev/full")
+        process = subprocess.Popen(command, cwd=made.root, env=made.environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+    try:
+        until(lambda: "no host is running\n" in output.read_text(), "the session")
+        host = made.host()
+        ticker.runs(host, 1)
+        ticker.set_number(made, 2)
+        ticker.runs(host, 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT) == 130
+    finally:
+        process.kill()
+        process.wait()
+    text = output.read_text()
+    assert text.count("cannot write events: No space left on device") == 1 and "Traceback" not in text, text
+
+
+@pytest.mark.parametrize("what", ["events", "lines", "both"])
+def test_the_reader_of_the_output_ends(made: Project, what: str) -> None:
+    """So does the session, as at Ctrl-C: no host is left behind, no signature unwritten."""
+    ticker.lay(made)
+    read, write = os.pipe()
+    errors = made.path("errors.txt")
+    with errors.open("wb") as stream:
+        process = subprocess.Popen(
+            made.command("-Q", "watch", "--hot-run", *(["--hot-events=-"] if what != "lines" else [])),
+            cwd=made.root, env=made.environment, stdin=subprocess.DEVNULL, stdout=write,
+            stderr=stream if what == "events" else write,
+        )  # fmt: skip
+    os.close(write)
+    try:
+        with open(read, "rb") as output:
+            ready = b'"event": "ready"' if what == "events" else b"watching "
+            assert any(ready in line for line in output)
+        slot = Slot(str(made.path("build/libplug.so")))
+        until(lambda: hosts.census(slot).hosts, "the host")
+        ticker.set_number(made, 2)
+        assert process.wait(LIMIT) == 128 + signal.SIGPIPE
+    finally:
+        process.kill()
+        process.wait()
+    assert not hosts.census(slot).hosts
+    assert "Traceback" not in errors.read_text()
+    if what == "events":
+        assert "watch ended by the end of whoever read its output\n" in errors.read_text()
+    assert not made.path(".sconsign.unwritten").exists()
 
 
 # --- what is in the project ---------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ Types are resolved when they are asked for. What cannot be resolved becomes ``Op
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .binary import Binary
 from .model import HotReloadError
@@ -225,16 +226,35 @@ _SDATA, _FLAG_PRESENT, _IMPLICIT, _INDIRECT, _REF_SIG8, _REF_ADDR, _ADDR, _FLAG 
 )  # fmt: skip
 _OP_ADDR, _OP_ADDRX, _OP_GNU_ADDRX, _OP_PLUS_UCONST, _OP_CONSTU = 0x03, 0xA1, 0xFB, 0x23, 0x10
 _OP_DEREF, _OP_DEREF_SIZE, _OP_PIECE = 0x06, 0x94, 0x93
+_LINKED = frozenset({_STRP, _LINE_STRP, _ADDR, _SEC_OFFSET})
+_ADDRESSED = frozenset({_OP_ADDR, _OP_ADDRX, _OP_GNU_ADDRX})
+"""What the expression of something that has an address begins with."""
 
 
-@dataclass(slots=True)
+class _Jump(NamedTuple):
+    """Over attributes of fixed size to one that is not."""
+
+    gap: int
+    """Bytes of the former."""
+    form: int
+    location: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Abbrev:
     tag: int
     children: bool
     steps: tuple[tuple[int, int, int], ...]
     """(attribute, form, implicit constant)"""
-    fixed: int
-    """Bytes of all attributes; -1 when they differ from entry to entry."""
+    jumps: tuple[_Jump, ...]
+    tail: int
+    """Bytes of the attributes behind the last jump; of all where there is none."""
+    linked: tuple[tuple[int, int, int], ...]
+    """What a linker writes, beside addresses in expressions: (jumps before it, bytes from there, form)."""
+    by_number: bool
+    """A name goes through .debug_str_offsets."""
+    elsewhere: bool
+    """It refers to other units or files, or may do so."""
 
 
 _Attributes = dict[int, Any]
@@ -268,57 +288,24 @@ class _Reader:
             sections(".debug_str_offsets"),
             sections(".debug_addr"),
         )
-        self.abbrevs = sections(".debug_abbrev")
+        abbrevs = sections(".debug_abbrev")
         self.signatures: dict[int, tuple[_Unit, int]] = {}
-        self._tables = {unit.table_at: (unit.table, unit.abbrevs) for unit in known}
+        self._tables = {unit.table_key: unit.table for unit in known}
         self.units: list[_Unit] = []
-        for name in (".debug_info", ".debug_types"):
-            if info := sections(name):
-                self.units += self._units(info, name)
+        infos = {name: sections(name) for name in (".debug_info", ".debug_types")}
+        heads = [(name, head) for name, info in infos.items() for head in _heads(info, name, self.strings.order)]
+        begins = sorted({head.abbrevs for _, head in heads})
+        raw = {begin: abbrevs[begin:end] for begin, end in zip(begins, [*begins[1:], None], strict=False)}
+        for name, head in heads:
+            unit = _Unit(self, infos[name], head, name, raw[head.abbrevs])
+            if head.signature is not None:
+                self.signatures[head.signature] = (unit, head.type_at)
+            self.units.append(unit)
 
-    def _units(self, info: bytes, section: str) -> list[_Unit]:
-        found, at = [], 0
-        while at + 11 < len(info):
-            unit = _Unit(self, info, at, section)
-            if unit.signature is not None:
-                self.signatures[unit.signature] = (unit, unit.type_at)
-            found.append(unit)
-            at += len(unit.info)
-        return found
-
-    @cache  # noqa: B019 - as long-lived as what it keeps
-    def table(self, at: int, offset_size: int, address_size: int, version: int) -> tuple[dict[int, _Abbrev], bytes]:
-        """The abbreviations at an offset, and their bytes; the sizes of their forms depend on the unit's."""
-        before = self._tables.get((at, offset_size, address_size, version))
-        if before and self.abbrevs.startswith(before[1], at):
-            return before
-        sizes = dict(_FIXED)
-        sizes.update(dict.fromkeys(_OFFSETS, offset_size))
-        sizes[_ADDR] = address_size
-        if version < 3:
-            sizes[_REF_ADDR] = address_size
-        data, begin = self.abbrevs, at
-        entries: dict[int, _Abbrev] = {}
-        while True:
-            code, at = _uleb(data, at)
-            if code == 0:
-                return entries, data[begin:at]
-            tag, at = _uleb(data, at)
-            children = bool(data[at])
-            at += 1
-            steps, fixed = [], 0
-            while True:
-                attribute, at = _uleb(data, at)
-                form, at = _uleb(data, at)
-                constant = 0
-                if form == _IMPLICIT:
-                    constant, at = _sleb(data, at)
-                if not attribute and not form:
-                    break
-                steps.append((attribute, form, constant))
-                size = sizes.get(form)
-                fixed = -1 if size is None or fixed < 0 else fixed + size
-            entries[code] = _Abbrev(tag, children, tuple(steps), fixed)
+    def table(self, key: _TableKey) -> _Table:
+        if key not in self._tables:
+            self._tables[key] = _table(key)
+        return self._tables[key]
 
     def unit_at(self, section: str, at: int) -> _Unit:
         for unit in self.units:
@@ -327,52 +314,126 @@ class _Reader:
         raise ValueError(f"a reference to {at:#x}, where no unit is")
 
 
-class _Unit:
-    """The entries of one source file. Offsets are from the unit's beginning."""
+class _Head(NamedTuple):
+    """Of a unit; offsets in its section, but for ``first`` and ``type_at``, which are from its beginning."""
 
-    def __init__(self, reader: _Reader, info: bytes, at: int, section: str) -> None:
-        self.reader: _Reader | None = reader
-        """None when nothing in it refers to other units."""
-        self.strings, self.start, self.section = reader.strings, at, section
-        order = "<" if self.strings.order == "little" else ">"
-        begin = at
+    start: int
+    end: int
+    version: int
+    offset_size: int
+    address_size: int
+    abbrevs: int
+    """Offset in .debug_abbrev."""
+    signature: int | None
+    type_at: int
+    first: int
+    """Where its entries begin."""
+
+
+def _heads(info: bytes, section: str, byte_order: str) -> Iterator[_Head]:
+    order = "<" if byte_order == "little" else ">"
+    begin = 0
+    while begin + 11 < len(info):
+        at = begin
         (length,) = struct.unpack_from(order + "I", info, at)
         at += 4
-        self.offset_size = 4
+        offset_size = 4
         if length == 0xFFFFFFFF:
             (length,) = struct.unpack_from(order + "Q", info, at)
             at += 8
-            self.offset_size = 8
+            offset_size = 8
         end = at + length
         if end > len(info):
             raise ValueError("a unit that is longer than its section")
-        (self.version,) = struct.unpack_from(order + "H", info, at)
-        if not 2 <= self.version <= 5:
-            raise ValueError(f"DWARF version {self.version}")
+        (version,) = struct.unpack_from(order + "H", info, at)
+        if not 2 <= version <= 5:
+            raise ValueError(f"DWARF version {version}")
         at += 2
-        offset = "I" if self.offset_size == 4 else "Q"
+        offset = "I" if offset_size == 4 else "Q"
         kind = 1
-        if self.version >= 5:
-            kind, self.address_size, abbrevs = struct.unpack_from(order + "BB" + offset, info, at)
-            at += 2 + self.offset_size
+        if version >= 5:
+            kind, address_size, abbrevs = struct.unpack_from(order + "BB" + offset, info, at)
+            at += 2 + offset_size
         else:
-            abbrevs, self.address_size = struct.unpack_from(order + offset + "B", info, at)
-            at += self.offset_size + 1
-        self.signature: int | None = None
-        self.type_at = 0
+            abbrevs, address_size = struct.unpack_from(order + offset + "B", info, at)
+            at += offset_size + 1
+        signature: int | None = None
+        type_at = 0
         if section == ".debug_types" or kind in (0x02, 0x06):  # DW_UT_type, DW_UT_split_type
-            self.signature, self.type_at = struct.unpack_from(order + "Q" + offset, info, at)
-            at += 8 + self.offset_size
+            signature, type_at = struct.unpack_from(order + "Q" + offset, info, at)
+            at += 8 + offset_size
         elif kind in (0x04, 0x05):  # DW_UT_skeleton, DW_UT_split_compile: an id of the other file
             at += 8
-        self.info = info[begin:end]
-        self.first = at - begin
-        self.table_at = abbrevs, self.offset_size, self.address_size, self.version
-        self.table, self.abbrevs = reader.table(*self.table_at)
-        self._sizes: dict[int, int] = dict(_FIXED) | dict.fromkeys(_OFFSETS, self.offset_size)
-        self._sizes[_ADDR] = self.address_size
-        if self.version < 3:
-            self._sizes[_REF_ADDR] = self.address_size
+        yield _Head(begin, end, version, offset_size, address_size, abbrevs, signature, type_at, at - begin)
+        begin = end
+
+
+_Table = dict[int, _Abbrev]
+_TableKey = tuple[bytes, int, int, int]
+"""A table's bytes, up to where the next one begins; of the unit: bytes of an offset and of an address, version. All
+that its meaning depends on, wherever it lies."""
+
+
+@cache
+def _form_sizes(offset_size: int, address_size: int, reference_size: int) -> dict[int, int]:
+    fixed = dict(_FIXED) | dict.fromkeys(_OFFSETS, offset_size)
+    fixed[_ADDR] = address_size
+    fixed[_REF_ADDR] = reference_size
+    return fixed
+
+
+def _sizes(key: _TableKey) -> dict[int, int]:
+    """Form → bytes, of those whose size is fixed in such a unit."""
+    _, offset_size, address_size, version = key
+    return _form_sizes(offset_size, address_size, address_size if version < 3 else offset_size)
+
+
+def _table(key: _TableKey) -> _Table:
+    data, at, sizes = key[0], 0, _sizes(key)
+    entries: _Table = {}
+    while True:
+        code, at = _uleb(data, at)
+        if code == 0:
+            return entries
+        tag, at = _uleb(data, at)
+        children = bool(data[at])
+        at += 1
+        steps, linked, gap = [], [], 0
+        jumps: list[_Jump] = []
+        while True:
+            attribute, at = _uleb(data, at)
+            form, at = _uleb(data, at)
+            constant = 0
+            if form == _IMPLICIT:
+                constant, at = _sleb(data, at)
+            if not attribute and not form:
+                break
+            steps.append((attribute, form, constant))
+            if form in _LINKED:
+                linked.append((len(jumps), gap, form))
+            if (size := sizes.get(form)) is not None:
+                gap += size
+            else:
+                jumps.append(_Jump(gap, form, attribute == _LOCATION))
+                gap = 0
+        forms = {form for _, form, _ in steps}
+        by_number, elsewhere = (not forms.isdisjoint(kind) for kind in (_STRX, _ELSEWHERE))
+        entries[code] = _Abbrev(tag, children, tuple(steps), tuple(jumps), gap, tuple(linked), by_number, elsewhere)
+
+
+class _Unit:
+    """The entries of one source file. Offsets are from the unit's beginning."""
+
+    def __init__(self, reader: _Reader, info: bytes, head: _Head, section: str, abbrevs: bytes) -> None:
+        self.reader: _Reader | None = reader
+        """None when nothing in it refers to other units."""
+        self.strings, self.section = reader.strings, section
+        self.start, self.signature, self.first = head.start, head.signature, head.first
+        self.offset_size, self.address_size = head.offset_size, head.address_size
+        self.info = info[head.start : head.end]
+        self.table_key = abbrevs, head.offset_size, head.address_size, head.version
+        self.table = reader.table(self.table_key)
+        self._sizes = _sizes(self.table_key)
         self.known: dict[int, Type] = {}
         self.found = _Found()
         self.shape: _Shape | None = None
@@ -402,11 +463,9 @@ class _Unit:
 
     def skip(self, abbrev: _Abbrev, at: int) -> int:
         """Behind the attributes of an entry that begin here."""
-        if abbrev.fixed >= 0:
-            return at + abbrev.fixed
-        for _, form, _ in abbrev.steps:
-            at = self.skip_form(form, at)
-        return at
+        for gap, form, _ in abbrev.jumps:
+            at = self.skip_form(form, at + gap)
+        return at + abbrev.tail
 
     def children(self, at: int) -> Iterator[tuple[_Abbrev, _Attributes, int]]:
         """The direct children of an entry whose children begin at ``at``: (kind, attributes, where its own begin)."""
@@ -508,12 +567,32 @@ class _Unit:
         at = self.address_base + index * self.address_size
         return int.from_bytes(self.strings.addresses[at : at + self.address_size], self.strings.order)
 
-    def address_of(self, at: int) -> int:
+    def moved(self, found: _Found) -> Iterator[Variable]:
+        """The variables of a unit that is the same as this one but for addresses, at theirs here."""
+        for at, place, was in found.variables:
+            address = self._number(place, self.address_size) if place else self._address_of(at)
+            yield Variable(was.name, was.scope, was.unit, was.external, address, was.type)
+
+    def _address_of(self, at: int) -> int:
         """The address of the variable whose entry is at this offset."""
         address = _address_of(self, self.entry(at)[1][_LOCATION])
         if address is None:
             raise ValueError("a variable without an address")
         return address
+
+    def locate(self, abbrev: _Abbrev, at: int) -> tuple[int, int]:
+        """Where the location of a variable begins whose attributes begin here, 0 for what has none or an empty one;
+        where the next entry begins."""
+        place = 0
+        for gap, form, is_location in abbrev.jumps:
+            at += gap
+            if is_location and form in _BLOCKS:
+                length, begin = self.length(form, at)
+                place = begin if length else 0
+                at = begin + length
+            else:
+                at = self.skip_form(form, at)
+        return place, at + abbrev.tail
 
     def numbered_names(self) -> list[int]:
         """Offsets in .debug_str of the unit's names by number (DWARF 5, 7.26)."""
@@ -783,15 +862,26 @@ class _Sweep:
             abbrev = table[code]
             tag = abbrev.tag
             scope = scopes[-1] if scopes else ()
-            if tag not in _NOTED:
-                at = at + abbrev.fixed if abbrev.fixed >= 0 else unit.skip(abbrev, at)
+            if tag == _VARIABLE:
+                place, at = unit.locate(abbrev, at)
+                if place and info[place] in _ADDRESSED:
+                    self._variable(unit.entry(begin)[1], scope, begin, place)
                 if abbrev.children:
                     scopes.append(scope)
                 continue
+            if tag not in _NOTED:
+                at = unit.skip(abbrev, at)
+                if abbrev.children:
+                    scopes.append(scope)
+                continue
+            if tag == _LEXICAL_BLOCK:
+                at = unit.skip(abbrev, at)
+                if abbrev.children:
+                    blocks += 1
+                    scopes.append((*scope, str(blocks)))
+                continue
             _, attributes, at = unit.entry(begin)
-            if tag == _VARIABLE:
-                self._variable(attributes, scope, begin)
-            elif tag in _RECORDS:
+            if tag in _RECORDS:
                 name = str(attributes.get(_NAME, ""))
                 if name and not attributes.get(_DECLARATION):
                     self._found.record("::".join([*scope, name]), unit, begin)
@@ -802,19 +892,15 @@ class _Sweep:
                 name = self._function(attributes, begin)
                 scope = (*scope, name)
                 blocks = 0
-            elif tag == _LEXICAL_BLOCK:
-                blocks += 1
-                scope = (*scope, str(blocks))
             elif tag == _NAMESPACE:
                 scope = (*scope, str(attributes.get(_NAME, "(anonymous)")))
             if abbrev.children:
                 scopes.append(scope)
 
-    def _variable(self, attributes: _Attributes, scope: tuple[str, ...], begin: int) -> None:
+    def _variable(self, attributes: _Attributes, scope: tuple[str, ...], begin: int, place: int) -> None:
+        """``place``: of its location. What has none is optimised away or in a register: no object to carry."""
         unit = self._unit
-        location = attributes.get(_LOCATION)
-        if not isinstance(location, bytes):
-            return  # optimised away, or in a register: no object to carry
+        location = attributes[_LOCATION]
         address = _address_of(unit, location)
         if address is None and not _is_apart(unit, location):
             return
@@ -828,7 +914,8 @@ class _Sweep:
             return
         target = whole.get(_TYPE)
         variable = Variable(name, scope, unit.name, bool(whole.get(_EXTERNAL)), address, lambda: unit.type(target))
-        self._found.variables.append((begin, variable))
+        is_plain = location[0] == _OP_ADDR and len(location) == 1 + unit.address_size
+        self._found.variables.append((begin, place + 1 if is_plain else 0, variable))
 
     def _function(self, attributes: _Attributes, begin: int) -> str:
         """Its name for the linker, noted when others can call it."""
@@ -853,15 +940,15 @@ def _whole(attributes: _Attributes, *needed: int) -> _Attributes:
     return attributes
 
 
-_NOTED = frozenset({_VARIABLE, _TYPEDEF, *_SCOPES})
+_NOTED = frozenset({_TYPEDEF, *_SCOPES})
 
 
 class _Found:
     """What a sweep found in one unit."""
 
     def __init__(self) -> None:
-        self.variables: list[tuple[int, Variable]] = []
-        """With the offset of the entry that has the address."""
+        self.variables: list[tuple[int, int, Variable]] = []
+        """With the offsets of the entry that has the address and, where it is nothing but that, of the address."""
         self.apart: set[str] = set()
         self.records: dict[str, list[Callable[[], Type]]] = {}
         self.functions: dict[str, Callable[[], Function]] = {}
@@ -910,9 +997,9 @@ def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
         same = before.like(unit)
         if same is None:
             _Sweep(unit).run()
-            variables += [variable for _, variable in unit.found.variables]
+            variables += [variable for _, _, variable in unit.found.variables]
         else:
-            variables += [replace(variable, address=unit.address_of(at)) for at, variable in same.found.variables]
+            variables += unit.moved(same.found)
         kept = same or unit
         units.append(kept)
         apart |= kept.found.apart
@@ -937,15 +1024,17 @@ def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Which bytes of a unit a linker writes, so that two of them can be compared without these."""
+    """Which bytes of a unit a linker writes, so that others can be compared with it without these. Bytes and masks are
+    held as little-endian numbers: nothing else in Python compares megabytes under a mask in milliseconds."""
 
+    whole: int
     mask: int
-    """As a little-endian number: ones where bytes must be equal."""
+    """Ones where bytes must be equal."""
     named: int
     """The same, where the texts that names are in are equal too."""
-    texts: struct.Struct
-    """Unpacks the offsets of the names in .debug_str."""
-    lines: struct.Struct
+    texts: tuple[struct.Struct, array[int]]
+    """Unpacks the offsets of the names in .debug_str; what they are here."""
+    lines: tuple[struct.Struct, array[int]]
     """In .debug_line_str."""
     by_number: bool
     """Names go through .debug_str_offsets."""
@@ -956,41 +1045,37 @@ class _Before:
 
     def __init__(self, units: Iterable[_Unit]) -> None:
         self._units: dict[tuple[str, int], list[_Unit]] = {}
-        self._equal: dict[int, set[tuple[int, int]]] = {}
         self._same_texts: dict[int, bool] = {}
+        self._moved: dict[int, dict[int, int]] = {}
+        """Of texts: where names were → where they are. A name may be in several places; one is kept."""
         for unit in units:
             self._units.setdefault((unit.name, len(unit.info)), []).append(unit)
 
     def like(self, unit: _Unit) -> _Unit | None:
         """One of them that says the same of everything but addresses; None: there is none, or that cannot be told."""
         for other in self._units.get((unit.name, len(unit.info)), ()):
-            head = unit.version, unit.address_size, unit.first, unit.abbrevs
-            if head == (other.version, other.address_size, other.first, other.abbrevs) and self._same(other, unit):
+            same_head = (unit.first, unit.table_key) == (other.first, other.table_key)
+            if same_head and self._same(other, unit):
                 return other
         return None
 
     def _same(self, old: _Unit, new: _Unit) -> bool:
-        if old.shape is None:
-            old.shape = _shape(old)
-        shape = old.shape
+        shape = old.shape or _shape(old)
         if shape is None:
             return False
-        one, two = (int.from_bytes(unit.info, "little") for unit in (old, new))
-        differences = one ^ two
+        old.shape = shape
+        differences = shape.whole ^ int.from_bytes(new.info, "little")
         if differences & shape.mask:
             return False
         if not shape.by_number and self._are_same_texts(old.strings, new.strings):
             return not differences & shape.named
-        for form, place in ((shape.texts, "texts"), (shape.lines, "lines")):
-            pairs = zip(form.unpack(old.info), form.unpack(new.info), strict=True)
-            if not self._names(getattr(old.strings, place), getattr(new.strings, place), pairs):
+        for (form, were), place in ((shape.texts, "texts"), (shape.lines, "lines")):
+            if not self._names(getattr(old.strings, place), getattr(new.strings, place), were, form.unpack(new.info)):
                 return False
         if not shape.by_number:
             return True
-        tables = [unit.numbered_names() for unit in (old, new)]
-        return len(tables[0]) == len(tables[1]) and self._names(
-            old.strings.texts, new.strings.texts, zip(*tables, strict=True)
-        )
+        one, two = (unit.numbered_names() for unit in (old, new))
+        return len(one) == len(two) and self._names(old.strings.texts, new.strings.texts, one, two)
 
     def _are_same_texts(self, old: _Strings, new: _Strings) -> bool:
         """Whether an offset means the same name in both. Asked of one new library only."""
@@ -998,15 +1083,15 @@ class _Before:
             self._same_texts[id(old)] = old.texts == new.texts and old.lines == new.lines
         return self._same_texts[id(old)]
 
-    def _names(self, old: bytes, new: bytes, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Whether the names at each pair of offsets are equal."""
-        known = self._equal.setdefault(id(old), set())
-        fresh = set(pairs) - known
-        if old == new:
-            return all(one == two for one, two in fresh)
-        if any(_raw(old, one) != _raw(new, two) for one, two in fresh):
-            return False
-        known |= fresh
+    def _names(self, old: bytes, new: bytes, were: Iterable[int], are: Iterable[int]) -> bool:
+        """Whether the names at these offsets of two sections are the same, one by one."""
+        moved = self._moved.setdefault(id(old), {})
+        known = moved.get
+        for one, two in [pair for pair in zip(were, are, strict=True) if known(pair[0]) != pair[1]]:
+            if known(one) != two:
+                if _raw(old, one) != _raw(new, two):
+                    return False
+                moved[one] = two
         return True
 
 
@@ -1016,63 +1101,70 @@ def _raw(strings: bytes, at: int) -> bytes:
 
 def _shape(unit: _Unit) -> _Shape | None:
     """None for a unit that refers to others, or has forms that are not looked through here."""
-    info = unit.info
-    mask = bytearray(b"\xff") * len(info)
-    mask[: unit.first] = bytes(unit.first)
-    named = mask[:]
-    texts: list[int] = []
-    lines: list[int] = []
-    by_number = False
     if unit.offset_size != 4 or unit.signature is not None:
         return None
-
-    def linked(at: int, size: int, name: bool = False) -> None:
-        mask[at : at + size] = bytes(size)
-        if not name:
-            named[at : at + size] = bytes(size)
-
+    info, table, address_size = unit.info, unit.table, unit.address_size
+    texts: list[int] = []
+    lines: list[int] = []
+    addresses: list[int] = []
+    offsets: list[int] = []
+    by_number = False
+    places = {_STRP: texts, _LINE_STRP: lines, _ADDR: addresses, _SEC_OFFSET: offsets}
     at = unit.first
     while at < len(info):
         code, at = _uleb(info, at)
         if code == 0:
             continue
-        for attribute, form, _ in unit.table[code].steps:
-            if form == _STRP:
-                texts.append(at)
-                linked(at, 4, name=True)
-            elif form == _LINE_STRP:
-                lines.append(at)
-                linked(at, 4, name=True)
-            elif form == _ADDR:
-                linked(at, unit.address_size)
-            elif form == _SEC_OFFSET:
-                linked(at, 4)
-            elif form in _STRX:
-                by_number = True
-            elif form in _ELSEWHERE:
-                return None
-            elif form in _BLOCKS and attribute == _LOCATION:
+        abbrev = table[code]
+        if abbrev.elsewhere:
+            return None
+        by_number = by_number or abbrev.by_number
+        starts = [at]
+        for gap, form, is_location in abbrev.jumps:
+            at += gap
+            if is_location and form in _BLOCKS:
                 length, begin = unit.length(form, at)
-                if length > unit.address_size and info[begin] == _OP_ADDR:
-                    linked(begin + 1, unit.address_size)
-            at = unit.skip_form(form, at)
+                if length > address_size and info[begin] == _OP_ADDR:
+                    addresses.append(begin + 1)
+                at = begin + length
+            else:
+                at = unit.skip_form(form, at)
+            starts.append(at)
+        for run, gap, form in abbrev.linked:
+            places[form].append(starts[run] + gap)
+        at += abbrev.tail
+    named = bytearray(b"\xff") * len(info)
+    named[: unit.first] = bytes(unit.first)
+    _blank(named, addresses, address_size)
+    _blank(named, offsets, 4)
+    mask = named[:]
+    _blank(mask, texts, 4)
+    _blank(mask, lines, 4)
     order = "<" if unit.strings.order == "little" else ">"
     return _Shape(
+        int.from_bytes(info, "little"),
         int.from_bytes(mask, "little"),
         int.from_bytes(named, "little"),
-        _offsets(order, texts, len(info)),
-        _offsets(order, lines, len(info)),
+        _offsets(order, texts, info),
+        _offsets(order, lines, info),
         by_number,
     )
 
 
-def _offsets(order: str, places: list[int], size: int) -> struct.Struct:
-    """Unpacks the four-byte numbers at these places of so many bytes, in one call."""
+def _blank(mask: bytearray, places: Iterable[int], size: int) -> None:
+    zeros = bytes(size)
+    for at in places:
+        mask[at : at + size] = zeros
+
+
+def _offsets(order: str, places: list[int], info: bytes) -> tuple[struct.Struct, array[int]]:
+    """Unpacks the four-byte numbers at these places of so many bytes, in one call; what they are in these."""
     parts, at = [order], 0
     for place in places:
         parts.append(f"{place - at}xI")
         at = place + 4
-    return struct.Struct("".join(parts) + f"{size - at}x")
+    form = struct.Struct("".join(parts) + f"{len(info) - at}x")
+    return form, array("I", form.unpack(info))
 
 
 # --- numbers ------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from .binary import Binary
@@ -45,6 +46,10 @@ _DEEP = 64
 """Types nested deeper than that are damaged bytes."""
 
 
+_Named = dict[tuple[str, ...], list[Variable]]
+"""Variables by what they are known as."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a plan needs to know of one library."""
@@ -67,6 +72,29 @@ class Layout:
         """Bytes, as HR_STATE says (hr_plugin_info in hotreload.h); 0 when there is none."""
         symbol = self.mapped.by_name.get(f"hr_plugin_{self.plugin}")
         return int.from_bytes(self.mapped.read(symbol.address + 8, 8), "little") if symbol else 0
+
+    @cached_property
+    def _kept(self) -> tuple[_Named, _Named]:
+        found: tuple[_Named, _Named] = {}, {}
+        met: set[int] = set()
+        for variable in self.debug.variables:
+            if variable.address in met or variable.name == _RUNTIME:
+                continue
+            met.add(variable.address)
+            names = tuple(part for part in variable.scope if not part.isdigit())
+            key = (*names, variable.name) if variable.external and not names else (variable.unit, *names, variable.name)
+            found[not self.mapped.is_variable(variable.address)].setdefault(key, []).append(variable)
+        return found
+
+    @property
+    def variables(self) -> _Named:
+        """What keeps a value in the library."""
+        return self._kept[0]
+
+    @property
+    def constants(self) -> _Named:
+        """What has an address, and cannot change there."""
+        return self._kept[1]
 
     @property
     def initial(self) -> int | None:
@@ -799,8 +827,7 @@ class _Maker:
     # --- statics ---------------------------------------------------------------------------------------------
 
     def _statics(self) -> tuple[list[Static], str]:
-        old, new = _variables(self._old), _variables(self._new)
-        were_constant, are_constant = _variables(self._old, constant=True), _variables(self._new, constant=True)
+        old, new = dict(self._old.variables), self._new.variables
         found: list[Static] = []
         tally = _Tally()
         shielded = self._new.mapped.extent(FRESH)
@@ -812,7 +839,7 @@ class _Maker:
                 elif shielded[0] <= now.address < shielded[0] + shielded[1]:
                     tally.note("anew", f"{now.title}: HR_FRESH")
                 elif was is None:
-                    if key not in were_constant and now.title not in self._old.debug.apart:
+                    if key not in self._old.constants and now.title not in self._old.debug.apart:
                         tally.note("new", now.title)
                 else:
                     self._static(was, now, found, tally)
@@ -823,7 +850,7 @@ class _Maker:
             for variable in left:
                 if variable.title in apart:
                     continue
-                if key in are_constant:
+                if key in self._new.constants:
                     tally.note("anew", f"{variable.title}: nothing in the new code changes it")
                 else:
                     tally.note("gone", variable.title)
@@ -868,6 +895,8 @@ class _Maker:
 
     def _guard(self, was: Variable, now: Variable) -> Iterator[Static]:
         """The guard of a C++ function's static, without which its initialiser would run again (Itanium C++ ABI 2.8)."""
+        if not (self._old.mapped.has_guards and self._new.mapped.has_guards):
+            return
         one, two = self._old.mapped.symbol_at(was.address), self._new.mapped.symbol_at(now.address)
         if one is None or two is None or not one.name.startswith("_ZZ"):
             return
@@ -893,9 +922,8 @@ class _Maker:
             at = match.address if match else NONE64
             size = min(symbol.size, match.size) if match and not symbol.is_function else symbol.size
             found[symbol.address] = Landmark(symbol.address, max(size, 1), at, NONE, symbol.name)
-        theirs = _variables(new)
-        for key, mine in _variables(old).items():
-            for was, now in _pairs(mine, theirs.get(key, [])):
+        for key, mine in old.variables.items():
+            for was, now in _pairs(mine, new.variables.get(key, [])):
                 if was is not None and now is not None:
                     before, after = was.type(), now.type()
                     program = self._known.get((id(before), id(after)), NONE)
@@ -1001,22 +1029,6 @@ def _alike(one: Type, other: Type, met: set[tuple[int, int]]) -> bool:
     if isinstance(one, Function) and isinstance(other, Function):
         return True
     return one == other
-
-
-def _variables(side: Layout, constant: bool = False) -> dict[tuple[str, ...], list[Variable]]:
-    """What keeps a value in the library (or cannot change there), by what it is known as."""
-    found: dict[tuple[str, ...], list[Variable]] = {}
-    met: set[int] = set()
-    for variable in side.debug.variables:
-        if variable.address in met or side.mapped.is_variable(variable.address) == constant:
-            continue
-        if variable.name == _RUNTIME:
-            continue
-        met.add(variable.address)
-        names = tuple(part for part in variable.scope if not part.isdigit())
-        key = (*names, variable.name) if variable.external and not names else (variable.unit, *names, variable.name)
-        found.setdefault(key, []).append(variable)
-    return found
 
 
 def _pairs(mine: list[Variable], theirs: list[Variable]) -> Iterable[tuple[Variable | None, Variable | None]]:

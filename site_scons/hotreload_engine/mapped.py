@@ -78,8 +78,11 @@ class Mapped:
     @cached_property
     def symbols(self) -> tuple[Symbol, ...]:
         """Functions and objects that have an address here. Of a stripped library the exported ones only."""
+        return self._symbols(".symtab") or self._symbols(".dynsym")
+
+    def _symbols(self, section_name: str) -> tuple[Symbol, ...]:
         found, file = [], ""
-        table = self._sections.get(".symtab") or self._sections.get(".dynsym")
+        table = self._sections.get(section_name)
         if table is None:
             return ()
         strings = self._file.get_section(table["sh_link"]).data()
@@ -99,8 +102,13 @@ class Mapped:
 
     @cached_property
     def by_name(self) -> dict[str, Symbol]:
-        """Of those that others can bind to."""
-        return {symbol.name: symbol for symbol in self.symbols if not symbol.file}
+        """Of those that others can bind to: the dynamic table has no others, and is short."""
+        return {symbol.name: symbol for symbol in self._symbols(".dynsym")}
+
+    @cached_property
+    def has_guards(self) -> bool:
+        """Whether C++ statics of functions may have guard variables (Itanium C++ ABI, 5.1.6.2: ``_ZGV``)."""
+        return b"\0_ZGV" in self.contents(".strtab")
 
     @cached_property
     def _sorted(self) -> tuple[list[int], list[Symbol]]:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from io import RawIOBase
 from typing import Any, TextIO
 
 from .diagnostics import errors_first
@@ -59,21 +60,44 @@ def terminal(stream: TextIO, quiet: bool = False, screen: Screen | None = None, 
             out += lines(event, style)
         if text := "\n".join(out):
             wraps = not marks and not event.fields.get("output")
-            stream.write(screen.framed(text, wraps) if screen else text + "\n")
-            stream.flush()
+            try:
+                stream.write(screen.framed(text, wraps) if screen else text + "\n")
+                stream.flush()
+            except BrokenPipeError:
+                _unread(stream)
 
     return show
 
 
-def ndjson(stream: TextIO) -> Sink:
-    """Writes one JSON object a line, flushed at once."""
+def ndjson(stream: RawIOBase, failed: Callable[[OSError], None]) -> Sink:
+    """Writes one JSON object a line, at once. What cannot be written is kept for the next time; ``failed`` is told when
+    that begins."""
+    left = b""
 
     def write(event: Event) -> None:
+        nonlocal left
         row = {"event": event.event, "time": event.time, "iteration": event.iteration, **event.fields}
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        stream.flush()
+        had_failed = bool(left)
+        left += json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        try:
+            while left and (count := stream.write(left)):
+                left = left[count:]
+        except BrokenPipeError:
+            left = b""
+            _unread(stream)
+        except OSError as error:
+            if not had_failed:
+                failed(error)
 
     return write
+
+
+def _unread(stream: TextIO | RawIOBase) -> None:
+    """Whoever read the stream has ended: what else is written there goes nowhere. That is not what ends a session (see
+    SIGPIPE there), so that what is done once is done to its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def both(*sinks: Sink) -> Sink:
@@ -289,9 +313,9 @@ def _ms(value: float) -> str:
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
 
 
-def stdout_for_events() -> TextIO:
+def stdout_for_events() -> RawIOBase:
     """Standard output for events alone: whatever else prints from now on, commands too, goes to standard error."""
     sys.stdout.flush()
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    events = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return events

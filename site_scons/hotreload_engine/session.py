@@ -100,6 +100,7 @@ class Session:
     def run(self) -> int:
         """Until a signal or a key ends it; the exit status."""
         _on_end(_end)
+        signal.signal(signal.SIGPIPE, _end)  # SCons hides the error: a session that nobody hears would go on for ever
         try:
             self._start()
             while True:
@@ -212,7 +213,8 @@ class Session:
         finally:
             self._watcher.close()
             self._close_graph()
-            by = "the key q" if self._quit else signal.Signals(number).name
+            gone = "the end of whoever read its output" if number == signal.SIGPIPE else ""
+            by = "the key q" if self._quit else gone or signal.Signals(number).name
             self._emit("stopped", reason=f"watch ended by {by}")
         return 0 if self._quit else 128 + number
 
@@ -748,6 +750,7 @@ class _Ended(BaseException):
 
 def _end(number: int, frame: FrameType | None) -> None:
     _on_end(signal.SIG_IGN)  # until _stop says what the next one does
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     raise _Ended(number)
 
 

@@ -38,7 +38,7 @@ import SCons.Util  # noqa: E402
 
 from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
-from hotreload_engine.model import Foreign, HotReloadError, Plugin  # noqa: E402
+from hotreload_engine.model import Event, Foreign, HotReloadError, Plugin  # noqa: E402
 from hotreload_engine.precompiled import PrecompiledHeaders, program_names  # noqa: E402
 from hotreload_engine.screen import Screen  # noqa: E402
 
@@ -368,7 +368,7 @@ class _Project:
             sys.stdout.flush()
             sys.stderr.write(f"hotreload: {error}\n")
             SCons.Script.Main.exit_status = 2
-            return [fs.Dir("#")]
+        return [fs.Dir("#")]
 
     def _plain(self, fs, options, targets, target_top, passive):
         nodes = self._scons_build(fs, options, targets, target_top)
@@ -494,25 +494,38 @@ class _Project:
         quiet, marks = bool(self.option("--hot-quiet")), bool(self.option("--hot-marks"))
 
         def lines(stream):
-            return report.terminal(stream, quiet, screen, marks)
+            return report.terminal(getattr(stream, "file", stream), quiet, screen, marks)  # without SCons's wrapper
 
         destination = self.option("--hot-events")
         with contextlib.ExitStack() as stack:
             if destination == "-":
-                events = stack.enter_context(report.stdout_for_events())
-                yield Journal(report.both(lines(sys.stderr), report.ndjson(events), *sinks))
+                events, show = stack.enter_context(report.stdout_for_events()), lines(sys.stderr)
+                ndjson = report.ndjson(events, _without_events(show, "standard output"))
+                yield Journal(report.both(show, ndjson, *sinks))
             elif destination:
                 try:
                     # Line by line appended, so that a session after a re-exec goes on in the same file.
                     mode = "a" if self.carried else "w"
-                    events = stack.enter_context(open(destination, mode, encoding="utf-8"))
+                    events = stack.enter_context(open(destination, mode + "b", buffering=0))
                 except OSError as error:
                     raise HotReloadError(
                         f"cannot write events: {error.strerror}", destination, "give --hot-events another file"
                     ) from error
-                yield Journal(report.both(lines(sys.stdout), report.ndjson(events), *sinks))
+                show = lines(sys.stdout)
+                yield Journal(report.both(show, report.ndjson(events, _without_events(show, destination)), *sinks))
             else:
                 yield Journal(report.both(lines(sys.stdout), *sinks))
+
+
+def _without_events(show, destination):
+    """Says, as an error that events cannot tell of, that they cannot be written."""
+
+    def failed(error):
+        what = f"cannot write events: {error.strerror}"
+        remedy = "make room: what is missing is written then"
+        show(Event("error", 0, {"what": what, "where": destination, "remedy": remedy, "output": ""}))
+
+    return failed
 
 
 def _ninja_tool():
