@@ -117,6 +117,8 @@
        generation N crashed: ...        change the code (CRASHES)
        plug_before_reload of generation N crashed: ...
                                         save again: the next generation is taken without asking it (CRASHES)
+       plug_after_reload of generation N crashed: ... (also behind one of the others)
+                                        the old code's, told that it goes on; it is not called again (CRASHES)
 
    HOOKS
      Called when the plugin defines them (the prototypes come with HR_FUNCTIONS; `plug` is its name), by the thread that
@@ -165,7 +167,8 @@
      plug_before_reload and the functions of HR_MIGRATE are guarded in the same way, each time; nothing of the change-over has
      happened yet. After a crash in a migration the old code goes on, and nobody loads the new library again. After one in
      plug_before_reload, which is old code, the state's bytes are as they were before it (its statics are as it left them), the
-     new library is refused for good, and the next one is taken without asking that hook again.
+     new library is refused for good, and the next one is taken without asking that hook again. So it is with
+     plug_after_reload where the old code is told that it goes on.
      A crash ends the process as it would without us, with a line in the record for the builder, when
        - there is no previous generation, or the crash is in another thread, in a constructor or destructor, or in host
          code that the plugin did not call;
@@ -809,8 +812,9 @@ struct hr_host {
     int deferred;            /* atomic: the plugin said "not now"; the loader sees to another try */
     int delay_ms;            /* until then; the owner's */
     double again_us;         /* when; written before `deferred` */
-    unsigned excuses;        /* atomic: how often it was said */
+    unsigned remarks;        /* atomic: how often that, or a crash in a hook, was noted for the record */
     char excuse[HR__REASON_SIZE]; /* why; "" when nothing is put off; under `lock` */
+    char aside[HR__REASON_SIZE];  /* for the next hr_poll to tell beside that, once; the owner's */
     pthread_mutex_t lock;    /* of the three below; the loader alone writes reason and refused */
     char reason[HR__REASON_SIZE]; /* "" or why it is not the newest, or not registered */
     int refused;
@@ -856,7 +860,7 @@ struct hr_host {
     unsigned sequence, kept, tried;
     hr__generation *marked;     /* list of crashed ones: never run again, never unmapped */
     char written[HR__RECORD_SIZE]; /* the record as it was written last */
-    unsigned recorded, excused; /* swaps and excuses, as the last record said */
+    unsigned recorded, remarked; /* swaps and remarks, as the last record said */
     double load_us;
     char loaded[NAME_MAX + 1];  /* file name of the last generation that was loaded */
     char given_up[NAME_MAX + 1]; /* that of one which is not tried again, since the old code's hook crashed */
@@ -2833,7 +2837,7 @@ static hr_after_reload_fn *hr__guard_hook(hr_host *host, const hr__generation *g
     return found;
 }
 
-static void hr__call_after(hr_host *host, hr_after_reload_fn *after, unsigned from, const char *words);
+static void hr__go_on(hr_host *host, unsigned from, const char *words);
 
 /* At the safe point: what the handler did is made known, a guard that has seen calls enough ends. */
 static void hr__guard_news(hr_host *host)
@@ -2841,6 +2845,7 @@ static void hr__guard_news(hr_host *host)
     hr__guard *guard = host->guard;
     if (!guard || !guard->armed) return;
     if (guard->rolled_back) {
+        char words[HR__REASON_SIZE];
         guard->rolled_back = 0;
         host->current = host->previous; /* the crashed one is the loader's to mark */
         host->previous = NULL;
@@ -2852,7 +2857,10 @@ static void hr__guard_news(hr_host *host)
         pthread_mutex_unlock(&hr__slots_lock);
         hr__tell_crash(host, guard->generation);
         hr__guard_end(host);
-        hr__call_after(host, host->current->after, guard->generation->number, host->reason);
+        pthread_mutex_lock(&host->lock);
+        memcpy(words, host->reason, sizeof words);
+        pthread_mutex_unlock(&host->lock);
+        hr__go_on(host, guard->generation->number, words);
     } else if (guard->enough == UINT64_MAX) {
         hr__guard_end(host);
     }
@@ -4814,8 +4822,8 @@ static void hr__settle(hr_host *host)
     hr__generation *rejected = hr__swap(host->rejected, (hr__generation *)NULL);
     hr__generation *retired = hr__swap(host->retired, (hr__generation *)NULL);
     if (rejected) hr__take_back(host, rejected);
-    if (hr__load(host->excuses) != host->excused) {
-        host->excused = hr__load(host->excuses);
+    if (hr__load(host->remarks) != host->remarked) {
+        host->remarked = hr__load(host->remarks);
         hr__write_record(host, 0);
     }
     if (swaps != host->recorded) {
@@ -5020,6 +5028,50 @@ static int hr__call_before(hr_host *host, unsigned char *kept, char *excuse)
     return 0;
 }
 
+typedef struct hr__telling {
+    hr_host *host;
+    unsigned from;
+    const char *words;
+} hr__telling;
+
+static void hr__tell_after(void *argument)
+{
+    const hr__telling *it = (const hr__telling *)argument;
+    hr__call_after(it->host, it->host->current->after, it->from, it->words);
+}
+
+/* PLUGIN_after_reload of the old code, which goes on after all; `words`: why. If it crashes, the state's bytes are as before
+   it, that hook is not called again, and hr_poll tells of it. */
+static void hr__go_on(hr_host *host, unsigned from, const char *words)
+{
+    hr__generation *code = host->current;
+    unsigned char *kept;
+    hr__telling it;
+    if (!code->after) return;
+    kept = (unsigned char *)malloc(code->state_size + 1);
+    it.host = host;
+    it.from = from;
+    it.words = words;
+    if (!kept) {
+        hr__tell_after(&it);
+        return;
+    }
+    memcpy(kept, host->state, code->state_size);
+    if (!hr__try(host, code, "told", "told-loop", hr__tell_after, &it)) {
+        memcpy(host->state, kept, code->state_size);
+        code->after = NULL;
+        hr__guard_tell(host, code);
+        host->aside[0] = '\0';
+        hr__say(host->aside, "%s_after_reload of generation %u crashed: %s; generation %u goes on, with the state as it was before "
+                             "that; it is not called again",
+                host->desc.name, code->number, hr__crash_what(&code->crash), code->number);
+        hr__announce(host);
+        __atomic_fetch_add(&host->remarks, 1, __ATOMIC_ACQ_REL);
+        if (host->has_loader) hr__raise(host->nudge_fd);
+    }
+    free(kept);
+}
+
 /* "Not now" is told, and the loader announces another try when `delay_ms` are over. */
 static void hr__excuse(hr_host *host, const char *excuse)
 {
@@ -5028,7 +5080,7 @@ static void hr__excuse(hr_host *host, const char *excuse)
     pthread_mutex_unlock(&host->lock);
     host->delay_ms = host->delay_ms ? host->delay_ms < 1000 ? 2 * host->delay_ms : 2000 : 50;
     host->again_us = hr__now_us() + host->delay_ms * 1e3;
-    __atomic_fetch_add(&host->excuses, 1, __ATOMIC_ACQ_REL);
+    __atomic_fetch_add(&host->remarks, 1, __ATOMIC_ACQ_REL);
     hr__store(host->deferred, 1);
     if (host->has_loader) hr__raise(host->nudge_fd);
 }
@@ -5072,7 +5124,7 @@ static int hr__may_change_over(const hr__taken *taken, unsigned count)
         if (index != asked)
             hr__say(why, "%s, which was built together with it, %s: ", taken[asked].host->base, said ? "is refused" : "waits");
         hr__say(why, "%s", excuse);
-        if (index < asked) hr__call_after(host, host->current->after, host->current->number, why);
+        if (index < asked) hr__go_on(host, host->current->number, why);
         taken[index].generation->given_up = said && index == asked;
         if (said)
             hr__reject(host, taken[index].generation, why);
@@ -5111,7 +5163,7 @@ static int hr__can_change_over(const hr__taken *taken, unsigned count)
         else
             hr__reject(taken[index].host, taken[index].generation, stale ? NULL : why);
         if (!stale && taken[index].host->current) /* it had been asked, and goes on */
-            hr__call_after(taken[index].host, taken[index].host->current->after, taken[index].host->current->number, why);
+            hr__go_on(taken[index].host, taken[index].host->current->number, why);
     }
     return 0;
 }
@@ -5200,8 +5252,7 @@ static void hr__hand_over(hr_host *host)
             if (hr__leave(others[index])) gone[count++] = others[index];
     } while (poll(NULL, 0, 1) == 0 && hr__now_us() < until);
     for (index = 0; index < count; index++)
-        hr__call_after(gone[index], gone[index]->current->after, gone[index]->current->number,
-                       "the host was to be started again, and goes on");
+        hr__go_on(gone[index], gone[index]->current->number, "the host was to be started again, and goes on");
 }
 
 /* There is news: a loaded generation, a refusal, or both. `changed` and `refused` are of this call alone. */
@@ -5238,6 +5289,11 @@ static hr_result hr__take_news(hr_host *host)
     host->result.code = host->refused ? HR_REFUSED : host->current ? HR_RUNNING : HR_WAITING;
     memcpy(host->text, host->reason[0] ? host->reason : host->excuse, sizeof host->text);
     pthread_mutex_unlock(&host->lock);
+    if (host->aside[0]) {
+        hr__say(host->text, "%s%s", host->text[0] ? "; " : "", host->aside);
+        host->aside[0] = '\0';
+        host->result.refused = 1;
+    }
     host->result.text = host->text[0] ? host->text : texts[host->result.code];
     result = host->result;
     host->result.changed = host->result.refused = 0;

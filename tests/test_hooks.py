@@ -336,6 +336,47 @@ def test_a_crash_in_a_migration_of_ones_own(workshop: Workshop) -> None:
 
 @GUARDED
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+@pytest.mark.parametrize("after", ["a refusal", "a crash"])
+def test_a_crash_of_the_old_code_that_is_told_that_it_goes_on(workshop: Workshop, after: str) -> None:
+    """It does, with the state as it was, and is not told again; why there was no reload is said first."""
+    fields = "struct node *n;"
+    set_ = 's->level = 5; strcpy(s->name, "Ada"); s->n = (struct node *)calloc(1, 64); s->n->v = 1;'
+    refused = after == "a refusal"
+    for kind, threads in crashes(workshop):
+        hook = f"if (what->from < what->to) return; {SPOILS} {CRASHES[kind]}"
+        hook = f"void plug_after_reload(void *raw, const hr_migration *what) {{ {hook} }}"
+        node = "struct node { %s int v; };\n"
+        text = source(node % "" + PLAIN % fields, set_=set_, show=SHOW_PLAIN, more=hook)
+        new = source(
+            node % ("int more;" if refused else "") + PLAIN % fields,
+            set_="s->n->v = 2;", show=SHOW_PLAIN, more="" if refused else "void plug_after_reload(void *raw, const hr_migration *what) { abort(); }",
+        )  # fmt: skip
+        with carried(workshop.place(), workshop.host(*SOON, *threads), workshop.library(text)) as host:
+            settled(host)
+            before = host.ask("bytes"), signals(host)
+            words = host.reload(workshop.library(new))[1]
+            why = "state.n->" if refused else "generation 2 crashed: SIGABRT"
+            told = f"plug_after_reload of generation 1 crashed: {kind}; generation 1 goes on, with the state as it was"
+            for _ in range(2):
+                if not (why in words and told in words):
+                    words += f"\n{host.ask('poll')}"
+            assert why in words and told in words, words
+            assert host.ask("bytes") == before[0] and host.ask("show") == "5 Ada 1"
+            until(lambda: signals(host) == before[1], "the signals as they were")  # noqa: B023
+            def told_of() -> Crash | None:
+                crash = hosts.census(host.slot).hosts[0].crash
+                return crash if crash and crash.in_old_code else None
+
+            crash = until(told_of, "the record tells of it")
+            assert crash.generation == 1 and crash.fate == "rolled-back"
+            assert place_of(host, crash) == "plug_after_reload" and what(crash) == kind
+            host.publish_from_running(workshop.library(new + "\nint hr_other;"))
+            host.signal()
+            until(lambda: host.ask("look").startswith("1 ") and host.ask("show") == "5 Ada 1", "the old code, not told again")
+
+
+@GUARDED
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
 def test_a_crash_in_before_reload_while_its_code_is_guarded(workshop: Workshop) -> None:
     """The guard of the generation's first calls stays what it was: a crash in one of them goes back to the one before."""
     first = workshop.library(source(PLAIN % "", set_="s->level++;", show=SHOW_PLAIN))

@@ -17,7 +17,7 @@ from harness import Project, need, until
 from hotreload_engine import elf, loader, verify
 from hotreload_engine.model import Finding, HotReloadError, Image, Verdict
 from hotreload_engine.slot import Slot
-from runtime_kit import PLUSPLUS, REFUSED, RUNNING, Kit, Obedient, publish
+from runtime_kit import ASKED_FOR, PLUSPLUS, REFUSED, RUNNING, Kit, Obedient, publish
 from ticker import lay, runs, set_number
 
 Start = Callable[..., Obedient]
@@ -469,6 +469,7 @@ sanitizers = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.skipif(bool(ASKED_FOR), reason="HOTRELOAD_SANITIZE: no host is without one")
 @sanitizers
 def test_a_sanitizer_in_the_plugin_alone_is_refused(kit: Kit, place: Path, flag: str) -> None:
     """One finding for all its symbols; not for gcc's UBSan, which brings its runtime along; none where both have it."""

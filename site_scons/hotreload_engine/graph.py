@@ -258,7 +258,8 @@ class Graph:
             # As close() does for what came before.
             self._distrust(parent for node in changes.nodes for parent in self._index.parents(node))
             self._suspects |= changed
-            return Build(True, restart=reason)
+            outdated = self._reads.outdated if self._reads else frozenset()
+            return Build(True, restart=reason, reread=outdated.issuperset(self._waiting))
         if not changes.nodes and not self._unfinished:
             self._suspects.clear()
             return Build(True, of=self._index.objects)

@@ -91,6 +91,8 @@ class Build:
     """Inputs changed while it ran: its results are not to be published; a new ChangeSet follows."""
     restart: str = ""
     """Not empty: only a freshly started scons would be right, for this reason. Nothing was built."""
+    reread: bool = False
+    """That reason is nothing but what changed while the SConscripts were read."""
     note: str = ""
     """Why a slower way than the usual one was taken; "" for the usual case."""
 
@@ -293,8 +295,8 @@ class Crash:
 
     @property
     def in_old_code(self) -> bool:
-        """In plug_before_reload: the generation goes on, and it is the next one that was not taken."""
-        return self.cause.startswith("before")
+        """In a hook of the code that was to go: that generation goes on, and it is the next one that was not taken."""
+        return self.cause.startswith(("before", "told"))
 
 
 DELETED = " (deleted)"

@@ -239,7 +239,12 @@ def _crash(fields: _Fields, style: Style) -> list[str]:
     goes_on = f"; it goes on with #{now}, with the state as it was{'' if old else ' at the reload'}" if now else ""
     remedy = "  change the code" + (f"; or delete {fields['mark']} to try it again" if fields["mark"] else "")
     if old:
-        remedy = "  save again: the next generation is taken without asking it"
+        told = fields["cause"].startswith("told")
+        remedy = "  " + (
+            "change the code: as it is, that function is not called again"
+            if told
+            else "save again: the next generation is taken without asking it"
+        )
     return [out + goes_on, remedy]
 
 

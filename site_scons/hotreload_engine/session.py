@@ -244,7 +244,7 @@ class Session:
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
             return False
         while build.restart:
-            self._restart(build.restart, by_itself=not files)
+            self._restart(build.restart, build.reread)
             build = self._graph.update(files, self._inputs_changed)  # what else was saved, by what was read before
         if build.cut or self._inputs_changed():
             self._cut = ChangeSet(files, changes.first_at, changes.last_at)
@@ -334,8 +334,9 @@ class Session:
         library = delivery.plugin.library
         return self._delivered.get(library, ()) != signature(library) and self._graph.is_current(library)
 
-    def _restart(self, reason: str, by_itself: bool) -> None:
-        """Returns only when the SConscripts cannot be read now. ``by_itself``: no event told of what changed."""
+    def _restart(self, reason: str, reread: bool) -> None:
+        """Returns only when the SConscripts cannot be read now. ``reread``: the reason is what changed while they were
+        read."""
         ok, output = self._relaunch.trial()
         if not ok:
             self._bad = True
@@ -359,7 +360,7 @@ class Session:
                 "iteration": self._emit.iteration,
                 "bad": self._bad or bool(self._behind),
                 "host": self._runner.pid if self._runner else 0,
-                "reread": by_itself,
+                "reread": reread,
                 "verbose": self._verbose,
                 "page": self._settings.page.hand_on() if self._settings.page else None,
             }
