@@ -851,9 +851,11 @@ struct hr_host {
     const char *unguarded;        /* why */
     hr__generation *crashed;      /* atomic list: for the loader to mark */
 
-    /* The loader's alone (the owner's before the thread runs and after it has ended). */
     pthread_t loader;
     int has_loader;
+    int opened; /* atomic: hr_open is done */
+
+    /* The loader's alone (the owner's before that, and after the thread has ended). */
     int inotify_fd;             /* -1: not registered, or none to be had: the record is then checked at signals only */
     int record_fd;              /* -1: not registered */
     unsigned long long started; /* /proc/self/stat, field 22 */
@@ -1307,7 +1309,7 @@ static int hr__enter(hr_host *host, char *reason)
         hr__say(reason, "the path of %s is too long: build into a directory with a shorter one", host->library);
         return -1;
     }
-    if (!host->has_loader && mkdir(host->directory, 0700) != 0 && errno != EEXIST) {
+    if (!hr__load(host->opened) && mkdir(host->directory, 0700) != 0 && errno != EEXIST) {
         hr__say(reason, "cannot make %s: %s: give this user the permission", host->directory, strerror(errno));
         return -1;
     }
@@ -4865,15 +4867,16 @@ static void *hr__loader(void *argument)
     pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
     while (!hr__load(host->stop)) {
         struct pollfd wait_for[3];
+        const int opened = hr__load(host->opened); /* until then hr_open does all but watch for endless loops */
         int woken;
-        wait_for[0].fd = wake_fd;
+        wait_for[0].fd = opened ? wake_fd : -1; /* poll(2) ignores a negative one */
         wait_for[1].fd = host->nudge_fd;
-        wait_for[2].fd = host->inotify_fd; /* poll(2) ignores a negative one */
+        wait_for[2].fd = opened ? host->inotify_fd : -1;
         wait_for[0].events = wait_for[1].events = wait_for[2].events = POLLIN;
         wait_for[0].revents = wait_for[1].revents = wait_for[2].revents = 0;
-        if (hr__is_held(host) && (patience < 0 || patience > HR__TOGETHER_S * 1000)) patience = HR__TOGETHER_S * 1000;
-        if (host->record_fd < 0 && (patience < 0 || patience > HR__RETRY_MS)) patience = HR__RETRY_MS;
-        index = hr__try_again(host);
+        if (opened && hr__is_held(host) && (patience < 0 || patience > HR__TOGETHER_S * 1000)) patience = HR__TOGETHER_S * 1000;
+        if (opened && host->record_fd < 0 && (patience < 0 || patience > HR__RETRY_MS)) patience = HR__RETRY_MS;
+        index = opened ? hr__try_again(host) : -1;
         if (index >= 0 && (patience < 0 || patience > index)) patience = index;
         woken = poll(wait_for, 3, patience);
         hr__guard_answer(host);
@@ -4881,6 +4884,7 @@ static void *hr__loader(void *argument)
         if (woken < 0) continue; /* the signal came here: it has raised wake_fd */
         if (wait_for[0].revents) hr__lower(wake_fd);
         if (wait_for[1].revents) hr__lower(host->nudge_fd);
+        if (!hr__load(host->opened)) continue;
         while (wait_for[2].revents && read(host->inotify_fd, events, sizeof events) > 0) {
         }
         if (hr__load(host->stop)) break;
@@ -5346,6 +5350,18 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
     hr__open_heap(host);
     host->unguarded = hr__guard_make(host);
 
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    host->has_loader = 1; /* the thread reads it */
+    hr__count_loader(1);
+    failed = pthread_create(&host->loader, NULL, hr__loader, host);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
+        host->has_loader = 0;
+        hr__count_loader(-1);
+        return hr__failed(host, "the loader thread does not start: raise ulimit -u");
+    }
+
     hr__inherit(host);
     hr__look(host);
     result = hr__take_news(host);
@@ -5355,17 +5371,9 @@ hr_result hr_open(hr_host **out, const hr_desc *desc)
     host->left = NULL;
     host->left_by = NULL;
     hr__settle(host);
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    host->has_loader = 1; /* the thread reads it */
-    hr__count_loader(1);
-    failed = pthread_create(&host->loader, NULL, hr__loader, host);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed) return result;
-    host->has_loader = 0;
-    hr__count_loader(-1);
-    return hr__failed(host, "the loader thread does not start: raise ulimit -u");
+    hr__store(host->opened, 1);
+    hr__raise(host->nudge_fd);
+    return result;
 }
 
 hr_result hr_poll(hr_host *host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import signal
@@ -17,6 +18,7 @@ from harness import Project, Watch, until
 from hotreload_engine import hosts
 from hotreload_engine.slot import ABANDONED, TOKEN_VARIABLE, Slot
 from migration_kit import Carried, Workshop, carried, source
+from runtime_kit import GUARDED
 from snippets import block, shows
 
 _NAME = struct.calcsize("=8sIIQQQQQQ") + 8 * 32
@@ -152,6 +154,29 @@ void plug_own(void *now, const void *was, const void *object) {{ *(double *)now 
             host.publish(gcc.library(source(own.format(more=more), show='"%g", s->angle')))
             assert take(host, token) == expected
             assert host.ask("show") == shown
+
+
+@GUARDED
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the crash guard is for x86-64")
+@pytest.mark.parametrize("kind", ["SIGSEGV", "an endless loop"])
+def test_a_crash_in_a_function_of_ones_own(workshop: Workshop, kind: str) -> None:
+    """The new process begins anew, and says why; it runs the new code, and takes the next."""
+    crash = {"SIGSEGV": "*(volatile int *)8 = 1;", "an endless loop": "{ volatile int on = 1; while (on) on = 1; }"}[kind]
+    first = workshop.library(source("typedef struct state { float angle; } state;", set_="s->angle = 2.5f;"))
+    own = """
+typedef struct state {{ double angle; {} }} state;
+HR_MIGRATE(state, angle, plug_own)
+void plug_own(void *now, const void *was, const void *object) {{ *(double *)now = 3; {} }}
+"""
+    with carried(workshop.place(), workshop.host("-DLOOP_MS=100"), first) as host:
+        host.ask("set")
+        token, _ = leave(host)
+        host.publish(workshop.library(source(own.format("", crash), show='"%g", s->angle')))
+        assert take(host, token) == f"generation 2 crashed: {kind}"
+        assert host.ask("show") == "0"
+        assert nothing_is_left(host)
+        host.publish_from_running(workshop.library(source(own.format("int more;", ""), show='"%g", s->angle')))
+        until(lambda: host.ask("look").startswith("3 "), "the next library")
 
 
 def sealed(data: bytearray) -> bytes:
