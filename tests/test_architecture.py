@@ -44,15 +44,16 @@ IMPORTS: dict[str, set[str]] = {
     "lines": {"model"},
     "plan": set(),
     "mapped": {"binary"},
-    "dwarf": {"model", "binary"},
-    "layout": {"binary", "dwarf", "mapped", "plan"},
-    "contract": {"dwarf"},
+    "debug": set(),
+    "dwarf": {"model", "binary", "debug"},
+    "layout": {"binary", "debug", "dwarf", "mapped", "plan"},
+    "contract": {"debug"},
     "preflight": {"model"},
     "verify": {"model", "preflight"},
     "loader": {"model"},
     "slot": {"model"},
     "carry": {"model", "binary", "dwarf", "layout", "plan", "slot"},
-    "programs": {"model", "files", "dwarf", "layout", "contract", "slot"},
+    "programs": {"model", "files", "debug", "dwarf", "layout", "contract", "slot"},
     "hosts": {"model", "processes", "slot"},
     "deliver": {"model", "journal", "files", "binary", "elf", "lines", "verify", "loader", "slot", "carry", "plan"}
     | {"programs", "hosts"},
@@ -92,7 +93,7 @@ FOR_TYPES_ONLY: set[tuple[str, str]] = set()
 SCONS = {"scons_internals", "audit", "expansions", "tool", "precompiled"}
 """Who may import SCons."""
 
-PURE = {"model", "diagnostics", "binary", "elf", "lines", "plan", "mapped", "dwarf", "layout", "contract", "preflight"}
+PURE = {"model", "diagnostics", "binary", "elf", "lines", "plan", "mapped", "debug", "dwarf", "layout", "contract", "preflight"}
 PURE |= {"verify", "escapes", "chronicle", "page"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import need
-from hotreload_engine import dwarf
+from hotreload_engine import debug, dwarf
 from hotreload_engine.plan import NONE, encode
 from migration_kit import Workshop, carried, plan_of, source
 
@@ -268,17 +268,17 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
         )  # fmt: skip
         return out.read_bytes()
 
-    def seen(debug: dwarf.Debug) -> list[object]:
+    def seen(debug: debug.Debug) -> list[object]:
         found = [(v.unit, v.scope, v.name, v.address, v.external, shown(v.type())) for v in debug.variables]
         records = {name: [shown(each()) for each in types] for name, types in debug.records.items()}
         return [sorted(found), records, {name: function().text for name, function in debug.functions.items()}]
 
-    def shown(type_: dwarf.Type) -> object:
-        if isinstance(type_, dwarf.Record):
+    def shown(type_: debug.Type) -> object:
+        if isinstance(type_, debug.Record):
             return type_.name, type_.size, [(m.name, m.bits_at, m.bits, shown(m.type)) for m in type_.members]
-        if isinstance(type_, dwarf.Array):
+        if isinstance(type_, debug.Array):
             return type_.count, shown(type_.of)
-        return "pointer" if isinstance(type_, dwarf.Pointer) else repr(type_)
+        return "pointer" if isinstance(type_, debug.Pointer) else repr(type_)
 
     known = dwarf.read(built(), "made.so")
     for file, old, new, kept in (

@@ -11,7 +11,7 @@ import pytest
 
 import ticker
 from harness import ROOT, Project, Watch, need, until
-from hotreload_engine import contract, dwarf
+from hotreload_engine import contract, debug, dwarf
 
 LANGUAGES = {"gcc": "c", "clang": "c", "g++": "cc", "clang++": "cc"}
 
@@ -81,7 +81,7 @@ CASES = [
 ]  # fmt: skip
 
 
-def compiled(directory: Path, compiler: str, name: str, text: str, *flags: str) -> dwarf.Debug:
+def compiled(directory: Path, compiler: str, name: str, text: str, *flags: str) -> debug.Debug:
     source, out = directory / f"{name}.{LANGUAGES[compiler]}", directory / name
     source.write_text(text)
     tool = need(compiler, "clang" if "clang" in compiler else compiler)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .dwarf import Array, Debug, Enum, Function, Opaque, Part, Pointer, Record, Scalar, Type
+from .debug import Array, Debug, Enum, Function, Opaque, Part, Pointer, Record, Scalar, Type
 
 Prototypes = Mapping[str, Function]
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 from .binary import Binary
-from .dwarf import (
+from .debug import (
     Array,
     Debug,
     Enum,
@@ -26,8 +26,8 @@ from .dwarf import (
     Scalar,
     Type,
     Variable,
-    read,
 )
+from .dwarf import read
 from .mapped import Mapped
 from .plan import LOST, NONE, NONE64, POINTS_TO_CHANGED, BlockType, Kind, Landmark, Operation, Plan, Program, Static
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from . import contract, dwarf
-from .dwarf import Debug
+from .debug import Debug, Record
 from .files import Sig, signature
 from .layout import Layout
 from .model import Finding, Host, HotReloadError
@@ -91,7 +91,7 @@ class Programs:
             for difference, found in broken.items()
         ]
         if warned and not broken:
-            name = new.state.name if isinstance(new.state, dwarf.Record) else "the state"
+            name = new.state.name if isinstance(new.state, Record) else "the state"
             findings.append(
                 Finding(
                     f"{_pids(warned)} was compiled with another layout of {name}",
@@ -106,7 +106,7 @@ class Programs:
         self, host: Host, new: Layout, slot: Slot, layout_of: Callable[[str], Layout]
     ) -> list[contract.Difference]:
         """Where ``host`` would call the library wrongly; [] also when that cannot be known."""
-        name = new.state.name if isinstance(new.state, dwarf.Record) else ""
+        name = new.state.name if isinstance(new.state, Record) else ""
         functions = contract.of_library(new.debug, host.functions)
         debug = self.debug(_program(host))
         known = contract.of_host(debug, host.functions) if debug else []
