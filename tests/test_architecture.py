@@ -45,7 +45,11 @@ IMPORTS: dict[str, set[str]] = {
     "plan": set(),
     "mapped": {"binary"},
     "debug": set(),
-    "dwarf": {"model", "binary", "debug"},
+    "dwarf_format": set(),
+    "dwarf_units": {"binary", "debug", "dwarf_format"},
+    "dwarf_sweep": {"debug", "dwarf_format", "dwarf_units"},
+    "dwarf_same": {"debug", "dwarf_format", "dwarf_units", "dwarf_sweep"},
+    "dwarf": {"model", "binary", "debug", "dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same"},
     "layout": {"binary", "debug", "dwarf", "mapped", "plan"},
     "contract": {"debug"},
     "preflight": {"model"},
@@ -94,7 +98,7 @@ SCONS = {"scons_internals", "audit", "expansions", "tool", "precompiled"}
 """Who may import SCons."""
 
 PURE = {"model", "diagnostics", "binary", "elf", "lines", "plan", "mapped", "debug", "dwarf", "layout", "contract", "preflight"}
-PURE |= {"verify", "escapes", "chronicle", "page"}
+PURE |= {"dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same", "verify", "escapes", "chronicle", "page"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

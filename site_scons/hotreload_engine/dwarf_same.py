@@ -1,0 +1,184 @@
+"""Units that are the same as in an earlier state of their library, but for addresses: these need no sweep."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .debug import Variable
+from .dwarf_format import ADDR, BLOCKS, LINE_STRP, LOCATION, OP_ADDR, SEC_OFFSET, STRP, uleb
+from .dwarf_sweep import Found, address_of
+from .dwarf_units import Strings, Unit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which bytes of a unit a linker writes, so that others can be compared with it without these. Bytes and masks are
+    held as little-endian numbers: nothing else in Python compares megabytes under a mask in milliseconds."""
+
+    whole: int
+    mask: int
+    """Ones where bytes must be equal."""
+    named: int
+    """The same, where the texts that names are in are equal too."""
+    texts: tuple[struct.Struct, array[int]]
+    """Unpacks the offsets of the names in .debug_str; what they are here."""
+    lines: tuple[struct.Struct, array[int]]
+    """In .debug_line_str."""
+    by_number: bool
+    """Names go through .debug_str_offsets."""
+
+
+class Kept:
+    """A unit and what was found in it, kept for when the next state of its library is read."""
+
+    def __init__(self, unit: Unit, found: Found) -> None:
+        self.unit, self.found = unit, found
+        self._shape: Shape | None = None
+
+    def shape(self) -> Shape | None:
+        """Made when it is first asked for; None for a unit that cannot be compared."""
+        self._shape = self._shape or _shape(self.unit)
+        return self._shape
+
+    def moved_to(self, unit: Unit) -> Iterator[Variable]:
+        """Its variables at the addresses that they have in a unit which is the same but for these."""
+        for at, place, was in self.found.variables:
+            address = unit.number(place, unit.address_size) if place else _address(unit, at)
+            yield Variable(was.name, was.scope, was.unit, was.external, address, was.type)
+
+
+def _address(unit: Unit, at: int) -> int:
+    """Of the variable whose entry is at this offset."""
+    address = address_of(unit, unit.entry(at)[1][LOCATION])
+    if address is None:
+        raise ValueError("a variable without an address")
+    return address
+
+
+class Before:
+    """The units of the library that was read before: most are the same but for addresses, and need no sweep."""
+
+    def __init__(self, kept: Iterable[Kept]) -> None:
+        self._kept: dict[tuple[str, int], list[Kept]] = {}
+        self._same_texts: dict[int, bool] = {}
+        self._moved: dict[int, dict[int, int]] = {}
+        """Of texts: where names were → where they are. A name may be in several places; one is kept."""
+        for each in kept:
+            self._kept.setdefault((each.unit.name, len(each.unit.info)), []).append(each)
+
+    def like(self, unit: Unit) -> Kept | None:
+        """One of them that says the same of everything but addresses; None: there is none, or that cannot be told."""
+        for other in self._kept.get((unit.name, len(unit.info)), ()):
+            same_head = (unit.first, unit.table_key) == (other.unit.first, other.unit.table_key)
+            if same_head and self._same(other, unit):
+                return other
+        return None
+
+    def _same(self, kept: Kept, new: Unit) -> bool:
+        old, shape = kept.unit, kept.shape()
+        if shape is None:
+            return False
+        differences = shape.whole ^ int.from_bytes(new.info, "little")
+        if differences & shape.mask:
+            return False
+        if not shape.by_number and self._are_same_texts(old.strings, new.strings):
+            return not differences & shape.named
+        for (form, were), place in ((shape.texts, "texts"), (shape.lines, "lines")):
+            if not self._names(getattr(old.strings, place), getattr(new.strings, place), were, form.unpack(new.info)):
+                return False
+        if not shape.by_number:
+            return True
+        one, two = (unit.numbered_names() for unit in (old, new))
+        return len(one) == len(two) and self._names(old.strings.texts, new.strings.texts, one, two)
+
+    def _are_same_texts(self, old: Strings, new: Strings) -> bool:
+        """Whether an offset means the same name in both. Asked of one new library only."""
+        if id(old) not in self._same_texts:
+            self._same_texts[id(old)] = old.texts == new.texts and old.lines == new.lines
+        return self._same_texts[id(old)]
+
+    def _names(self, old: bytes, new: bytes, were: Iterable[int], are: Iterable[int]) -> bool:
+        """Whether the names at these offsets of two sections are the same, one by one."""
+        moved = self._moved.setdefault(id(old), {})
+        known = moved.get
+        for one, two in [pair for pair in zip(were, are, strict=True) if known(pair[0]) != pair[1]]:
+            if known(one) != two:
+                if _raw(old, one) != _raw(new, two):
+                    return False
+                moved[one] = two
+        return True
+
+
+def _raw(strings: bytes, at: int) -> bytes:
+    return strings[at : strings.index(b"\0", at)]
+
+
+def _shape(unit: Unit) -> Shape | None:
+    """None for a unit that refers to others, or has forms that are not looked through here."""
+    if unit.offset_size != 4 or unit.signature is not None:
+        return None
+    info, table, address_size = unit.info, unit.table, unit.address_size
+    texts: list[int] = []
+    lines: list[int] = []
+    addresses: list[int] = []
+    offsets: list[int] = []
+    by_number = False
+    places = {STRP: texts, LINE_STRP: lines, ADDR: addresses, SEC_OFFSET: offsets}
+    at = unit.first
+    while at < len(info):
+        code, at = uleb(info, at)
+        if code == 0:
+            continue
+        abbrev = table[code]
+        if abbrev.elsewhere:
+            return None
+        by_number = by_number or abbrev.by_number
+        starts = [at]
+        for gap, form, is_location in abbrev.jumps:
+            at += gap
+            if is_location and form in BLOCKS:
+                length, begin = unit.length(form, at)
+                if length > address_size and info[begin] == OP_ADDR:
+                    addresses.append(begin + 1)
+                at = begin + length
+            else:
+                at = unit.skip_form(form, at)
+            starts.append(at)
+        for run, gap, form in abbrev.linked:
+            places[form].append(starts[run] + gap)
+        at += abbrev.tail
+    named = bytearray(b"\xff") * len(info)
+    named[: unit.first] = bytes(unit.first)
+    _blank(named, addresses, address_size)
+    _blank(named, offsets, 4)
+    mask = named[:]
+    _blank(mask, texts, 4)
+    _blank(mask, lines, 4)
+    order = "<" if unit.strings.order == "little" else ">"
+    return Shape(
+        int.from_bytes(info, "little"),
+        int.from_bytes(mask, "little"),
+        int.from_bytes(named, "little"),
+        _offsets(order, texts, info),
+        _offsets(order, lines, info),
+        by_number,
+    )
+
+
+def _blank(mask: bytearray, places: Iterable[int], size: int) -> None:
+    zeros = bytes(size)
+    for at in places:
+        mask[at : at + size] = zeros
+
+
+def _offsets(order: str, places: list[int], info: bytes) -> tuple[struct.Struct, array[int]]:
+    """Unpacks the four-byte numbers at these places of so many bytes, in one call; what they are in these."""
+    parts, at = [order], 0
+    for place in places:
+        parts.append(f"{place - at}xI")
+        at = place + 4
+    form = struct.Struct("".join(parts) + f"{len(info) - at}x")
+    return form, array("I", form.unpack(info))
