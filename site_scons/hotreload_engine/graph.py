@@ -455,6 +455,8 @@ class Graph:
                 self._unfinished.update(changed)
                 self._due = True
             return 0.0
+        if scons.signatures_are_locked():
+            return FLUSH_AFTER
         try:
             self.sync()
         except HotReloadError:

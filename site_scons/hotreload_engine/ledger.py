@@ -91,15 +91,25 @@ def alone(paths: Iterable[str]) -> Iterator[None]:
         yield
 
 
+def would_wait(paths: Iterable[str]) -> bool:
+    """Whether somebody is in ``alone`` for one of these just now."""
+    for path in paths:
+        try:
+            os.close(_locked(path, os.O_RDONLY, _flock))
+        except BlockingIOError:
+            return True
+        except OSError:
+            continue
+    return False
+
+
 def _lock(path: str) -> int | None:
-    """An flock: closing another descriptor of the file, which is read meanwhile, would drop a record lock."""
     end = time.monotonic() + _PATIENCE
 
     def lock(descriptor: int) -> None:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                return _flock(descriptor)
             except BlockingIOError:
                 if time.monotonic() > end:
                     raise
@@ -109,6 +119,11 @@ def _lock(path: str) -> int | None:
         return _locked(path, os.O_RDONLY, lock)
     except OSError:
         return None
+
+
+def _flock(descriptor: int) -> None:
+    """Not a record lock: closing another descriptor of the file, which is read meanwhile, would drop that."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_there(top: str) -> bool:

@@ -36,7 +36,7 @@ except ImportError:
     import SCons.Job as _job  # 4.4
 
 from .files import Sig, signature, signed
-from .ledger import alone
+from .ledger import alone, would_wait
 from .model import HotReloadError
 
 _NEEDED: tuple[tuple[Any, str], ...] = (
@@ -496,6 +496,11 @@ def write_signatures(is_ours: Callable[[str], bool] = lambda path: True) -> None
         raise HotReloadError(
             f"cannot write .sconsign: {error.strerror}", "", "make room or permission: scons would build again"
         ) from error
+
+
+def signatures_are_locked() -> bool:
+    """Whether ``write_signatures`` would wait for another scons that is about it."""
+    return would_wait(map(_file_of, SCons.SConsign.DB_sync_list))
 
 
 _as_written: dict[int, Sig | None] = {}
