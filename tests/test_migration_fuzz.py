@@ -180,8 +180,9 @@ def literal(given: object, leaf: Leaf, number: int) -> str:
     return f"{given}ull" if isinstance(given, int) and given > (1 << 62) else f"{given}"
 
 
-def sources(pairs: Pairs, count: int) -> tuple[str, str, list[str]]:
-    """Both plugins, and the lines that the new one is to print."""
+def sources(pairs: Pairs, count: int, blocks: bool = False) -> tuple[str, str, list[str]]:
+    """Both plugins, and the lines that the new one is to print. ``blocks``: each pair is the elements of a block of
+    hr_new, in a ring, the last of them known to the state too, instead of a member of it."""
     head = '#include <stdint.h>\n#include <stdio.h>\n#include <string.h>\n#include "plug.h"\n'
     types: tuple[list[str], list[str]] = ([], [])
     sets, shows, expected = [], [], []
@@ -189,17 +190,28 @@ def sources(pairs: Pairs, count: int) -> tuple[str, str, list[str]]:
         sides = pairs.pair()
         for side, out in zip(sides, types, strict=True):
             names = ", ".join(f"{name}_{number}" for name in side.order)
-            out.append(f"enum e{number} {{ {names} }};\nstruct s{number} {{ {declared(side.fields, number)} }};\n")
+            fields = [declared(side.fields, number), *([f"struct s{number} *next;"] if blocks else [])]
+            pairs.random.shuffle(fields)
+            out.append(f"enum e{number} {{ {names} }};\nstruct s{number} {{ {' '.join(fields)} }};\n")
         old, new = sides
+        places = [f"s->p{number}"]
+        if blocks:
+            length = pairs.random.choice((1, 2, 5))
+            places = [f"s->p{number}[{index}]" for index in range(length)]
+            sets.append(f"s->p{number} = hr_new(struct s{number}, {length}); s->at{number} = &{places[-1]};")
+            sets += [f"{place}.next = s->p{number} + {(index + 1) % length};" for index, place in enumerate(places)]
+            for index, pointer in [(length - 1, f"s->at{number}"), *((i, f"{place}.next") for i, place in enumerate(places, 1))]:
+                shows.append(f'at += snprintf(text + at, size - at, "%d\\n", (int)({pointer} - s->p{number}));')
+                expected.append(str(index % length))
         given: dict[str, tuple[object, Leaf]] = {}
-        for expression, path, leaf in elements(old.fields, f"s->p{number}"):
+        for expression, path, leaf in (each for place in places for each in elements(old.fields, place)):
             worth = value(pairs, leaf)
             given[path] = worth, leaf
             if leaf.type == "char":
                 sets.append(f'strcpy({expression}, "{worth}");')
             else:
                 sets.append(f"{expression} = {literal(worth, leaf, number)};")
-        for expression, path, leaf in elements(new.fields, f"s->p{number}"):
+        for expression, path, leaf in (each for place in places for each in elements(new.fields, place)):
             was = given.get(path)
             matched = (
                 was is not None
@@ -227,7 +239,8 @@ def sources(pairs: Pairs, count: int) -> tuple[str, str, list[str]]:
                 shape, cast = ("%llu", "unsigned long long") if unsigned else ("%lld", "long long")
                 shows.append(f'at += snprintf(text + at, size - at, "{shape}\\n", ({cast}){expression});')
                 expected.append(str(worth))
-    members = " ".join(f"struct s{number} p{number};" for number in range(count))
+    member = "struct s{0} *p{0}, *at{0};" if blocks else "struct s{0} p{0};"
+    members = " ".join(map(member.format, range(count)))
     text = [
         f"{head}{''.join(each)}typedef struct state {{ {members} }} state;\nHR_STATE(plug, state)\n" for each in types
     ]
@@ -238,14 +251,16 @@ def sources(pairs: Pairs, count: int) -> tuple[str, str, list[str]]:
     return old_text, new_text, expected
 
 
+@pytest.mark.parametrize("where", ["state", "blocks"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_random_pairs_of_structs(compiler: str, tmp_path: Path) -> None:
-    """Every field of the new struct has the value that its name had in the old one, converted; the rest are zero."""
+def test_random_pairs_of_structs(compiler: str, where: str, tmp_path: Path) -> None:
+    """Every field of the new struct has the value that its name had in the old one, converted; the rest are zero. Blocks may
+    have moved: pointers to them, and between them, have followed."""
     shop = Workshop(compiler, tmp_path, ("-g", "-w"))
     for turn in range(max(1, PAIRS // 2 // AT_ONCE)):
         seed = SEED * 1000 + turn * 2 + (compiler == "clang")
         print(f"seed {seed}")
-        old, new, expected = sources(Pairs(seed), AT_ONCE)
+        old, new, expected = sources(Pairs(seed), AT_ONCE, where == "blocks")
         with carried(tmp_path / f"p{turn}", shop.host(), shop.library(old)) as host:
             host.ask("set")
             plan, said = host.reload(shop.library(new))
