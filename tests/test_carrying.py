@@ -290,6 +290,7 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
         ("u0.c", "static int calls", "int calls = 0; static int other; other", 4),
         ("u1.c", "(int a)", "(long a)", 4),
         ("u2.c", "a;", "a;\n/* nothing */", 5),
+        ("u1.c", "long_local_name", "long_locul_nume", 5 if workshop.compiler == "gcc" else 4),  # clang numbers all names
     ):
         text = (directory / file).read_text()
         assert old in text
@@ -300,6 +301,9 @@ def test_units_that_have_not_changed_are_not_read_again(workshop: Workshop) -> N
         again = dwarf.read(data, "made.so", known)
         assert seen(again) == seen(dwarf.read(data, "made.so"))
         assert len(set(map(id, again.units_read)) & set(map(id, known.units_read))) == kept
+        assert len({id(each.unit.strings) for each in again.units_read}) == 1, "of the earlier file nothing is kept"
+        dwarf.prepare(again)
+        assert all(each.unit.reader is None for each in again.units_read)
         known = again
 
 

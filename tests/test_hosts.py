@@ -203,6 +203,24 @@ def test_mapped_files(fake: Fake) -> None:
     assert hosts.mapped_files(fake.pid) == ()
 
 
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        ((0, 1, "ready"), "has not taken its first generation yet"),
+        ((0, 0, "waiting"), "waiting for the first build"),
+        ((0, 3, "refused", "why"), "runs none, refused #3: why"),
+        ((2, 2, "running"), "runs #2"),
+    ],
+)
+def test_what_is_said_of_a_host_that_comes(slot: Slot, fake: Fake, record: tuple[object, ...], state: str) -> None:
+    """It runs nothing before it says so."""
+    fake.do(f"write(2, *{record})")
+    events: list[Event] = []
+    (delivery,) = Together([Plugin(slot.library)], Journal(events.append)).deliveries
+    assert [host.pid for host in delivery.newcomers()] == [fake.pid]
+    assert [event.fields["state"] for event in events] == [state]
+
+
 def test_a_host_that_has_changed_over_before_it_is_called(made: Project) -> None:
     """It may look by itself at any time; its reload is told as any other."""
     ticker.lay(made)

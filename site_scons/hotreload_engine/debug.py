@@ -5,7 +5,7 @@ Types are resolved when they are asked for. What cannot be resolved is ``Opaque`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -138,10 +138,11 @@ class Debug:
     """Titles of variables that the compiler took apart or put together differently: they have no address."""
     trouble: str = ""
     """Why it is not there, or only in part; "" when it is whole."""
+    by_unit: tuple[Mapping[str, Sequence[Callable[[], Type]]], ...] = field(default=(), repr=False)
+    """``records``, each translation unit's for itself."""
     units_read: tuple[Any, ...] = field(default=(), repr=False)
     """The reader's own, for when it reads the next state of the same library."""
 
     def beside(self, other: str, name: str) -> list[Callable[[], Type]]:
         """The definitions of a record ``name`` in translation units that have one called ``other`` too."""
-        found = [unit.found.records for unit in self.units_read if other in unit.found.records]
-        return [definition for records in found for definition in records.get(name, ())]
+        return [definition for records in self.by_unit if other in records for definition in records.get(name, ())]

@@ -485,7 +485,7 @@ class Delivery:
     def _opened(self, host: Host) -> Host:
         """The host once its first load is over; a moment at most, since it may have nothing to load."""
         deadline = time.monotonic() + 0.25
-        while host.status == "waiting" and self.slot.newest() and time.monotonic() < deadline:
+        while _has_none_yet(host) and self.slot.newest() and time.monotonic() < deadline:
             time.sleep(0.005)
             host = next((now for now in self.census() if now.record == host.record), host)
         return host
@@ -654,12 +654,19 @@ def timings(cause: Cause) -> dict[str, Any]:
     return timings
 
 
+def _has_none_yet(host: Host) -> bool:
+    return not host.generation and host.status in ("waiting", "ready")
+
+
 def _state(host: Host) -> str:
     if host.trouble:
         return f"cannot be reached: {host.trouble}"
     if host.status == "waiting":
         return "waiting for the first build"
-    return f"runs #{host.generation}" + (f", refused #{host.tried}: {host.reason}" if host.status == "refused" else "")
+    if _has_none_yet(host):
+        return "has not taken its first generation yet"
+    runs = f"runs #{host.generation}" if host.generation else "runs none"
+    return runs + (f", refused #{host.tried}: {host.reason}" if host.status == "refused" else "")
 
 
 def _ms(seconds: float) -> float:

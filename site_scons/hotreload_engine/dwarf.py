@@ -39,7 +39,7 @@ def read(data: bytes | Binary, path: str, known: Debug | None = None) -> Debug:
 def prepare(debug: Debug) -> None:
     """What the next ``read`` with this one as ``known`` would do first: for when there is time."""
     for kept in debug.units_read:
-        kept.shape()
+        kept.make_shape()
 
 
 def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
@@ -80,5 +80,6 @@ def _read(binary: Binary, path: str, known: Debug | None) -> Debug:
         functions,
         frozenset(apart),
         trouble,
+        tuple(kept.found.records for kept in units),
         tuple(units),
     )

@@ -18,7 +18,7 @@ ARRAY, CLASS, ENUMERATION, PARAMETER, LEXICAL_BLOCK, MEMBER = 0x01, 0x02, 0x04, 
 POINTER, REFERENCE, STRUCTURE, SUBROUTINE, TYPEDEF, UNION = 0x0F, 0x10, 0x13, 0x15, 0x16, 0x17
 UNSPECIFIED_PARAMETERS, INHERITANCE, PTR_TO_MEMBER, SUBRANGE, BASE, CONST = 0x18, 0x1C, 0x1F, 0x21, 0x24, 0x26
 ENUMERATOR, SUBPROGRAM, VARIABLE, VOLATILE, RESTRICT, NAMESPACE = 0x28, 0x2E, 0x34, 0x35, 0x37, 0x39
-UNSPECIFIED, RVALUE, ATOMIC = 0x3B, 0x42, 0x47
+UNSPECIFIED, RVALUE, ATOMIC, LABEL = 0x3B, 0x42, 0x47, 0x0A
 RECORDS = {STRUCTURE: "struct", UNION: "union", CLASS: "class"}
 
 # Attributes.
@@ -60,6 +60,8 @@ _LINKED = frozenset({STRP, LINE_STRP, ADDR, SEC_OFFSET})
 # Operations of expressions.
 OP_ADDR, OP_ADDRX, OP_GNU_ADDRX, OP_PLUS_UCONST, OP_CONSTU = 0x03, 0xA1, 0xFB, 0x23, 0x10
 OP_DEREF, OP_DEREF_SIZE, OP_PIECE = 0x06, 0x94, 0x93
+ADDRESSED = frozenset({OP_ADDR, OP_ADDRX, OP_GNU_ADDRX})
+"""What the expression of something that has an address begins with."""
 
 
 # --- numbers ------------------------------------------------------------------------------------------------

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from .debug import Variable
-from .dwarf_format import ADDR, BLOCKS, LINE_STRP, LOCATION, OP_ADDR, SEC_OFFSET, STRP, uleb
+from .dwarf_format import (
+    ADDR,
+    ADDRESSED,
+    BLOCKS,
+    LABEL,
+    LINE_STRP,
+    LOCATION,
+    OP_ADDR,
+    PARAMETER,
+    SEC_OFFSET,
+    STRP,
+    uleb,
+)
 from .dwarf_sweep import Found, address_of
 from .dwarf_units import Strings, Unit
 
@@ -36,12 +49,21 @@ class Kept:
 
     def __init__(self, unit: Unit, found: Found) -> None:
         self.unit, self.found = unit, found
-        self._shape: Shape | None = None
+        self._shape: Shape | Literal["not made"] | None = "not made"
 
-    def shape(self) -> Shape | None:
-        """Made when it is first asked for; None for a unit that cannot be compared."""
-        self._shape = self._shape or _shape(self.unit)
+    def make_shape(self) -> Shape | None:
+        """When it is first asked for; None for a unit that cannot be compared."""
+        if self._shape == "not made":
+            self._shape = _shape(self.unit)
+            if self._shape:
+                self.unit.reader = None  # it refers to no other: nothing else of that file is kept for its sake
         return self._shape
+
+    def move(self, unit: Unit, shape: Shape) -> None:
+        """It is the same as ``unit``, of a later state: that one's bytes and texts take the place of the earlier ones,
+        which go, and the next comparison is with the state before it."""
+        self.unit.take_place_of(unit)
+        self._shape = shape
 
     def moved_to(self, unit: Unit) -> Iterator[Variable]:
         """Its variables at the addresses that they have in a unit which is the same but for these."""
@@ -61,8 +83,10 @@ def _address(unit: Unit, at: int) -> int:
 class Before:
     """The units of the library that was read before: most are the same but for addresses, and need no sweep."""
 
-    def __init__(self, kept: Iterable[Kept]) -> None:
+    def __init__(self, kept: Sequence[Kept]) -> None:
         self._kept: dict[tuple[str, int], list[Kept]] = {}
+        self._old = [each.unit.strings for each in kept]
+        """Whatever an id is of stays."""
         self._same_texts: dict[int, bool] = {}
         self._moved: dict[int, dict[int, int]] = {}
         """Of texts: where names were → where they are. A name may be in several places; one is kept."""
@@ -70,29 +94,39 @@ class Before:
             self._kept.setdefault((each.unit.name, len(each.unit.info)), []).append(each)
 
     def like(self, unit: Unit) -> Kept | None:
-        """One of them that says the same of everything but addresses; None: there is none, or that cannot be told."""
-        for other in self._kept.get((unit.name, len(unit.info)), ()):
+        """One of them that says the same of everything but addresses, moved there; None: there is none, or that
+        cannot be told."""
+        same_name = self._kept.get((unit.name, len(unit.info)), [])
+        for other in same_name:
             same_head = (unit.first, unit.table_key) == (other.unit.first, other.unit.table_key)
-            if same_head and self._same(other, unit):
+            if same_head and (shape := self._shape_of(unit, other)):
+                same_name.remove(other)  # it stands for one only
+                other.move(unit, shape)
                 return other
         return None
 
-    def _same(self, kept: Kept, new: Unit) -> bool:
-        old, shape = kept.unit, kept.shape()
+    def _shape_of(self, new: Unit, kept: Kept) -> Shape | None:
+        """None: it is not the same."""
+        old, shape = kept.unit, kept.make_shape()
         if shape is None:
-            return False
-        differences = shape.whole ^ int.from_bytes(new.info, "little")
+            return None
+        whole = int.from_bytes(new.info, "little")
+        differences = shape.whole ^ whole
         if differences & shape.mask:
-            return False
+            return None
         if not shape.by_number and self._are_same_texts(old.strings, new.strings):
-            return not differences & shape.named
+            return None if differences & shape.named else replace(shape, whole=whole)
+        moved = []
         for (form, were), place in ((shape.texts, "texts"), (shape.lines, "lines")):
-            if not self._names(getattr(old.strings, place), getattr(new.strings, place), were, form.unpack(new.info)):
-                return False
-        if not shape.by_number:
-            return True
-        one, two = (unit.numbered_names() for unit in (old, new))
-        return len(one) == len(two) and self._names(old.strings.texts, new.strings.texts, one, two)
+            are = form.unpack(new.info)
+            if not self._names(getattr(old.strings, place), getattr(new.strings, place), were, are):
+                return None
+            moved.append((form, array("I", are)))
+        if shape.by_number:
+            one, two = (unit.numbered_names() for unit in (old, new))
+            if len(one) != len(two) or not self._names(old.strings.texts, new.strings.texts, one, two):
+                return None
+        return replace(shape, whole=whole, texts=moved[0], lines=moved[1])
 
     def _are_same_texts(self, old: Strings, new: Strings) -> bool:
         """Whether an offset means the same name in both. Asked of one new library only."""
@@ -112,6 +146,10 @@ class Before:
         return True
 
 
+_UNNAMED = frozenset({PARAMETER, LABEL})
+"""Entries whose names mean nothing to anybody here. Nor do those of variables that have a place on the stack only."""
+
+
 def _raw(strings: bytes, at: int) -> bytes:
     return strings[at : strings.index(b"\0", at)]
 
@@ -126,7 +164,9 @@ def _shape(unit: Unit) -> Shape | None:
     addresses: list[int] = []
     offsets: list[int] = []
     by_number = False
+    ignored: list[int] = []
     places = {STRP: texts, LINE_STRP: lines, ADDR: addresses, SEC_OFFSET: offsets}
+    unnamed = {**places, STRP: ignored, LINE_STRP: ignored}
     at = unit.first
     while at < len(info):
         code, at = uleb(info, at)
@@ -135,6 +175,7 @@ def _shape(unit: Unit) -> Shape | None:
         abbrev = table[code]
         if abbrev.elsewhere:
             return None
+        is_named = abbrev.tag not in _UNNAMED
         by_number = by_number or abbrev.by_number
         starts = [at]
         for gap, form, is_location in abbrev.jumps:
@@ -143,20 +184,21 @@ def _shape(unit: Unit) -> Shape | None:
                 length, begin = unit.length(form, at)
                 if length > address_size and info[begin] == OP_ADDR:
                     addresses.append(begin + 1)
+                is_named = length > 0 and info[begin] in ADDRESSED
                 at = begin + length
             else:
                 at = unit.skip_form(form, at)
             starts.append(at)
         for run, gap, form in abbrev.linked:
-            places[form].append(starts[run] + gap)
+            (places if is_named else unnamed)[form].append(starts[run] + gap)
         at += abbrev.tail
     named = bytearray(b"\xff") * len(info)
     named[: unit.first] = bytes(unit.first)
     _blank(named, addresses, address_size)
     _blank(named, offsets, 4)
     mask = named[:]
-    _blank(mask, texts, 4)
-    _blank(mask, lines, 4)
+    for each in (texts, lines, ignored):
+        _blank(mask, each, 4)
     order = "<" if unit.strings.order == "little" else ">"
     return Shape(
         int.from_bytes(info, "little"),

@@ -12,7 +12,7 @@ from .debug import Function, Type, Variable
 from .dwarf_format import (  # isort: skip
     LEXICAL_BLOCK, NAMESPACE, RECORDS, SUBPROGRAM, TYPEDEF, VARIABLE,
     DECLARATION, EXTERNAL, LINKAGE_NAME, LOCATION, MIPS_LINKAGE_NAME, NAME, ORIGIN, SPECIFICATION, TYPE,
-    OP_ADDR, OP_ADDRX, OP_DEREF, OP_DEREF_SIZE, OP_GNU_ADDRX, OP_PIECE, OP_PLUS_UCONST,
+    ADDRESSED, OP_ADDR, OP_ADDRX, OP_DEREF, OP_DEREF_SIZE, OP_GNU_ADDRX, OP_PIECE, OP_PLUS_UCONST,
     uleb,
 )  # fmt: skip
 
@@ -20,8 +20,6 @@ from .dwarf_units import Attributes, Unit
 
 _SCOPES = frozenset({NAMESPACE, SUBPROGRAM, LEXICAL_BLOCK, *RECORDS})
 _NOTED = frozenset({TYPEDEF, *_SCOPES})
-_ADDRESSED = frozenset({OP_ADDR, OP_ADDRX, OP_GNU_ADDRX})
-"""What the expression of something that has an address begins with."""
 
 
 class Found:
@@ -83,7 +81,7 @@ class Sweep:
             scope = scopes[-1] if scopes else ()
             if tag == VARIABLE:
                 place, at = unit.locate(abbrev, at)
-                if place and info[place] in _ADDRESSED:
+                if place and info[place] in ADDRESSED:
                     self._variable(unit.entry(begin)[1], scope, begin, place)
                 if abbrev.children:
                     scopes.append(scope)

@@ -110,6 +110,12 @@ class Unit:
         _, self.top, _ = self.entry(self.first)  # now that indices can be followed
         self.name = str(self.top.get(NAME, ""))
 
+    def take_place_of(self, other: Unit) -> None:
+        """Of one of a later file that says the same, but for addresses and where names lie. Types that were made
+        stay."""
+        self.info, self.strings, self.start = other.info, other.strings, other.start
+        self.string_base, self.address_base = other.string_base, other.address_base
+
     # --- entries ---------------------------------------------------------------------------------------------
 
     def entry(self, at: int) -> tuple[Abbrev | None, Attributes, int]:
