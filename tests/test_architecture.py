@@ -102,7 +102,7 @@ PURE |= {"dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same", "verify", "
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {
-    "__future__", "array", "bisect", "collections", "dataclasses", "difflib", "elftools", "enum", "functools",
+    "__future__", "bisect", "collections", "dataclasses", "difflib", "elftools", "enum", "functools",
     "hashlib", "html", "io", "itertools", "math", "operator", "re", "struct", "time", "typing", "zlib",
 }  # fmt: skip
 PURE_PATHS = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}

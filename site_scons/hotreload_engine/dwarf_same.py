@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal
 
 from .debug import Variable
@@ -36,9 +36,9 @@ class Shape:
     """Ones where bytes must be equal."""
     named: int
     """The same, where the texts that names are in are equal too."""
-    texts: tuple[struct.Struct, array[int]]
-    """Unpacks the offsets of the names in .debug_str; what they are here."""
-    lines: tuple[struct.Struct, array[int]]
+    texts: struct.Struct
+    """Unpacks the offsets of the names in .debug_str."""
+    lines: struct.Struct
     """In .debug_line_str."""
     by_number: bool
     """Names go through .debug_str_offsets."""
@@ -88,8 +88,8 @@ class Before:
         self._old = [each.unit.strings for each in kept]
         """Whatever an id is of stays."""
         self._same_texts: dict[int, bool] = {}
-        self._moved: dict[int, dict[int, int]] = {}
-        """Of texts: where names were → where they are. A name may be in several places; one is kept."""
+        self._moved: dict[int, dict[int, int | None]] = {}
+        """Of texts: where names were → where they are, as far as it is known. A name may be in several places."""
         for each in kept:
             self._kept.setdefault((each.unit.name, len(each.unit.info)), []).append(each)
 
@@ -116,17 +116,15 @@ class Before:
             return None
         if not shape.by_number and self._are_same_texts(old.strings, new.strings):
             return None if differences & shape.named else replace(shape, whole=whole)
-        moved = []
-        for (form, were), place in ((shape.texts, "texts"), (shape.lines, "lines")):
-            are = form.unpack(new.info)
-            if not self._names(getattr(old.strings, place), getattr(new.strings, place), were, are):
+        for form, place in ((shape.texts, "texts"), (shape.lines, "lines")):
+            offsets = form.unpack(old.info), form.unpack(new.info)
+            if not self._names(getattr(old.strings, place), getattr(new.strings, place), *offsets):
                 return None
-            moved.append((form, array("I", are)))
         if shape.by_number:
             one, two = (unit.numbered_names() for unit in (old, new))
             if len(one) != len(two) or not self._names(old.strings.texts, new.strings.texts, one, two):
                 return None
-        return replace(shape, whole=whole, texts=moved[0], lines=moved[1])
+        return replace(shape, whole=whole)
 
     def _are_same_texts(self, old: Strings, new: Strings) -> bool:
         """Whether an offset means the same name in both. Asked of one new library only."""
@@ -134,16 +132,31 @@ class Before:
             self._same_texts[id(old)] = old.texts == new.texts and old.lines == new.lines
         return self._same_texts[id(old)]
 
-    def _names(self, old: bytes, new: bytes, were: Iterable[int], are: Iterable[int]) -> bool:
+    def _names(self, old: bytes, new: bytes, were: Sequence[int], are: Sequence[int]) -> bool:
         """Whether the names at these offsets of two sections are the same, one by one."""
-        moved = self._moved.setdefault(id(old), {})
-        known = moved.get
-        for one, two in [pair for pair in zip(were, are, strict=True) if known(pair[0]) != pair[1]]:
-            if known(one) != two:
-                if _raw(old, one) != _raw(new, two):
+        if id(old) not in self._moved:
+            self._moved[id(old)] = _moves(old, new)
+        moved = self._moved[id(old)]
+        if tuple(map(moved.get, were)) == tuple(are):
+            return True
+        for one, two in zip(were, are, strict=True):
+            if moved.get(one) != two:
+                if not new.startswith(old[one : old.index(b"\0", one) + 1], two):
                     return False
                 moved[one] = two
         return True
+
+
+def _moves(old: bytes, new: bytes) -> dict[int, int | None]:
+    """Where texts were → where they are. Not those that are the end of another one (a linker merges these)."""
+    (were, texts), (are, now) = _texts(old), _texts(new)
+    return dict(zip(were, map(dict(zip(now, are, strict=True)).get, texts), strict=True))
+
+
+def _texts(section: bytes) -> tuple[list[int], list[bytes]]:
+    texts = section.split(b"\0")
+    places = list(accumulate(map(len, texts), lambda at, length: at + length + 1, initial=0))
+    return places[:-1], texts
 
 
 _UNNAMED = frozenset({PARAMETER, LABEL})
@@ -204,8 +217,8 @@ def _shape(unit: Unit) -> Shape | None:
         int.from_bytes(info, "little"),
         int.from_bytes(mask, "little"),
         int.from_bytes(named, "little"),
-        _offsets(order, texts, info),
-        _offsets(order, lines, info),
+        _offsets(order, texts, len(info)),
+        _offsets(order, lines, len(info)),
         by_number,
     )
 
@@ -216,11 +229,10 @@ def _blank(mask: bytearray, places: Iterable[int], size: int) -> None:
         mask[at : at + size] = zeros
 
 
-def _offsets(order: str, places: list[int], info: bytes) -> tuple[struct.Struct, array[int]]:
-    """Unpacks the four-byte numbers at these places of so many bytes, in one call; what they are in these."""
+def _offsets(order: str, places: list[int], size: int) -> struct.Struct:
+    """Unpacks the four-byte numbers at these places of so many bytes, in one call."""
     parts, at = [order], 0
     for place in places:
         parts.append(f"{place - at}xI")
         at = place + 4
-    form = struct.Struct("".join(parts) + f"{len(info) - at}x")
-    return form, array("I", form.unpack(info))
+    return struct.Struct("".join(parts) + f"{size - at}x")
