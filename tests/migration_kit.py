@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import ROOT, need
-from hotreload_engine import elf, layout
+from hotreload_engine import elf, layout, migrate
 from hotreload_engine.carry import Carrier
 from hotreload_engine.plan import Plan, encode
 from hotreload_engine.slot import Slot
@@ -187,4 +187,4 @@ def carried(place: Path, program: Path, first: bytes) -> Iterator[Carried]:
 
 
 def plan_of(old: bytes, new: bytes) -> Plan:
-    return layout.plan(layout.layout(old, "old.so"), layout.layout(new, "new.so"))
+    return migrate.plan(layout.layout(old, "old.so"), layout.layout(new, "new.so"))

@@ -50,13 +50,24 @@ IMPORTS: dict[str, set[str]] = {
     "dwarf_sweep": {"debug", "dwarf_format", "dwarf_units"},
     "dwarf_same": {"debug", "dwarf_format", "dwarf_units", "dwarf_sweep"},
     "dwarf": {"model", "binary", "debug", "dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same"},
-    "layout": {"binary", "debug", "dwarf", "mapped", "plan"},
+    "kinds": {"debug"},
+    "spelling": {"debug", "kinds"},
+    "layout": {"binary", "debug", "dwarf", "mapped", "kinds"},
+    "tally": set(),
+    "compare": {"debug", "kinds", "layout"},
+    "numeric": {"debug", "plan", "kinds"},
+    "convert": {"debug", "plan", "kinds", "spelling", "layout", "tally", "compare", "numeric"},
+    "initialisers": {"debug", "mapped", "kinds", "spelling"},
+    "statics": {"debug", "plan", "kinds", "layout", "tally", "convert", "initialisers"},
+    "landmarks": {"debug", "plan", "layout", "statics"},
+    "blocks": {"debug", "plan", "kinds", "layout", "tally", "compare", "convert"},
+    "migrate": {"debug", "plan", "spelling", "layout", "tally", "compare", "convert", "statics", "landmarks", "blocks"},
     "contract": {"debug"},
     "preflight": {"model"},
     "verify": {"model", "preflight"},
     "loader": {"model"},
     "slot": {"model"},
-    "carry": {"model", "binary", "dwarf", "layout", "plan", "slot"},
+    "carry": {"model", "binary", "dwarf", "layout", "migrate", "plan", "slot"},
     "programs": {"model", "files", "debug", "dwarf", "layout", "contract", "slot"},
     "hosts": {"model", "processes", "slot"},
     "deliver": {"model", "journal", "files", "binary", "elf", "lines", "verify", "loader", "slot", "carry", "plan"}
@@ -98,7 +109,9 @@ SCONS = {"scons_internals", "audit", "expansions", "tool", "precompiled"}
 """Who may import SCons."""
 
 PURE = {"model", "diagnostics", "binary", "elf", "lines", "plan", "mapped", "debug", "dwarf", "layout", "contract", "preflight"}
-PURE |= {"dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same", "verify", "escapes", "chronicle", "page"}
+PURE |= {"dwarf_format", "dwarf_units", "dwarf_sweep", "dwarf_same"}
+PURE |= {"kinds", "spelling", "tally", "compare", "numeric", "convert", "initialisers", "statics", "landmarks", "blocks"}
+PURE |= {"migrate", "verify", "escapes", "chronicle", "page"}
 """Bytes and values in, values out: no disk, no process, no clock that matters."""
 
 PURE_LIBRARY = {

@@ -8,7 +8,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
-from . import layout
+from . import layout, migrate
 from .binary import Binary
 from .dwarf import prepare
 from .layout import Layout
@@ -88,9 +88,9 @@ class Carrier:
     def _plan(self, origin: str, size: int, target: Layout) -> Plan:
         try:
             with _long_chains():
-                return layout.plan(self.layout_of(origin), target)
+                return migrate.plan(self.layout_of(origin), target)
         except HotReloadError as error:
-            return layout.blind(size, target, f"{origin}: {error.what}")
+            return migrate.blind(size, target, f"{origin}: {error.what}")
         except RecursionError:
             return Plan(size, target.state_size, refusal="its types point to each other in too long a chain")
 

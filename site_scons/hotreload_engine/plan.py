@@ -1,6 +1,6 @@
 """What a host does to carry its state from one generation to another: the plan, and its bytes on disk.
 
-``layout.py`` makes plans, ``src/hotreload.h`` carries them out. The file is written and read on the same machine, so
+``migrate.py`` makes plans, ``src/hotreload.h`` carries them out. The file is written and read on the same machine, so
 its numbers are in that machine's order:
 
     magic "HRPLAN2\\n" · CRC-32 of what follows · counts · programs · operations · statics · symbols · blocks · tables ·
