@@ -13,6 +13,11 @@ from .spelling import spelt, value
 
 def edited(old: Mapped, was: Variable, before: Type, new: Mapped, now: Variable, after: Type) -> str | None:
     """Whether the source gives the variable another value than before: what of it, in words; None: it does not."""
+    places = (old, was.address), (new, now.address)
+    if before is after and not any(mapped.has_pointers(address, before.size) for mapped, address in places):
+        bytes_there = [mapped.read(address, before.size) for mapped, address in places]
+        if bytes_there[0] == bytes_there[1]:
+            return None
     for path, one, two in _common(_Place(old, was.address * 8, 0), before, _Place(new, now.address * 8, 0), after, ""):
         if one != two:
             return f"{path} = {two}" if isinstance(two, str | float | int) and two != "" else path

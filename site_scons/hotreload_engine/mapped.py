@@ -106,9 +106,11 @@ class Mapped:
         return {symbol.name: symbol for symbol in self._symbols(".dynsym")}
 
     @cached_property
-    def has_guards(self) -> bool:
-        """Whether C++ statics of functions may have guard variables (Itanium C++ ABI, 5.1.6.2: ``_ZGV``)."""
-        return b"\0_ZGV" in self.contents(".strtab")
+    def guards(self) -> dict[str, Symbol]:
+        """The guard variables of C++ functions' statics, by name (Itanium C++ ABI, 5.1.6.2: ``_ZGV``)."""
+        if b"\0_ZGV" not in self.contents(".strtab"):
+            return {}
+        return {symbol.name: symbol for symbol in self.symbols if symbol.name.startswith("_ZGV")}
 
     @cached_property
     def _sorted(self) -> tuple[list[int], list[Symbol]]:
@@ -136,6 +138,15 @@ class Mapped:
                 symbol = symbols.get_symbol(entry["r_info_sym"]).name if entry["r_info_sym"] else ""
                 found[entry["r_offset"]] = (symbol, entry["r_addend"])
         return found
+
+    @cached_property
+    def _pointed(self) -> list[int]:
+        return sorted(self.pointers)
+
+    def has_pointers(self, address: int, size: int) -> bool:
+        """Whether the loader writes into an object that lies there."""
+        index = bisect.bisect_left(self._pointed, address)
+        return index < len(self._pointed) and self._pointed[index] < address + size
 
     def pointer(self, address: int) -> int | None:
         """The address in this library that a pointer there has once the loader is through; None for elsewhere."""

@@ -106,15 +106,11 @@ def _same_everywhere(side: Layout, type_: Type) -> None:
     if not isinstance(type_, Record) or not type_.name:
         return
     comparison = Comparison()
-    for name, definitions in side.debug.records.items():
-        if name.rpartition("::")[2] != type_.name:
-            continue
-        for each in definitions:
-            other = each()
-            comparable = isinstance(other, Record) and other.size and "::" not in name
-            if comparable and (difference := comparison.difference(other, type_)):
-                raise Refusal(
-                    "state",
-                    f"two source files see {type_.name} differently (at {difference.removeprefix('.') or 'its size'}): "
-                    "an object is out of date, or a macro changes the struct",
-                )
+    for each in side.debug.records.get(type_.name, ()):
+        other = each()
+        if isinstance(other, Record) and other.size and (difference := comparison.difference(other, type_)):
+            raise Refusal(
+                "state",
+                f"two source files see {type_.name} differently (at {difference.removeprefix('.') or 'its size'}): "
+                "an object is out of date, or a macro changes the struct",
+            )

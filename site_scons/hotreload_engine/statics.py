@@ -87,14 +87,11 @@ def _static(
 
 def _guard(old: Layout, was: Variable, new: Layout, now: Variable, converter: Converter) -> Iterator[Static]:
     """The guard of a C++ function's static, without which its initialiser would run again (Itanium C++ ABI 2.8)."""
-    if not (old.mapped.has_guards and new.mapped.has_guards):
-        return
-    one, two = old.mapped.symbol_at(was.address), new.mapped.symbol_at(now.address)
-    if one is None or two is None or not one.name.startswith("_ZZ"):
-        return
-    guards = [
-        next((each for each in side.mapped.symbols if each.name == f"_ZGV{symbol.name[2:]}"), None)
-        for side, symbol in ((old, one), (new, two))
-    ]
-    if guards[0] and guards[1]:
-        yield Static(guards[0].address, guards[1].address, converter.copy(8), f"guard of {now.title}")
+    places = []
+    for mapped, variable in ((old.mapped, was), (new.mapped, now)):
+        symbol = mapped.symbol_at(variable.address) if mapped.guards else None
+        guard = mapped.guards.get(f"_ZGV{symbol.name[2:]}") if symbol and symbol.name.startswith("_ZZ") else None
+        if guard is None:
+            return
+        places.append(guard.address)
+    yield Static(places[0], places[1], converter.copy(8), f"guard of {now.title}")
