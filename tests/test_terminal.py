@@ -379,6 +379,27 @@ def test_a_slow_build_shows_how_far_it_is(made: Project, columns: int, colour: b
         assert len(max(lines, key=len)) <= columns
 
 
+def test_a_pause_ends_a_build_that_was_cut(made: Project) -> None:
+    """For who waits for the end of what has begun; at the next p it begins again."""
+    ticker.lay(made, "./cc")
+    slow_compiler(made)
+    with terminal(made, "--hot-marks") as term:
+        term.says("watching")
+        made.write("hold", "")
+        ticker.set_number(made, 2)
+        until(made.path("begun").exists, "the compiler")
+        term.says("build begins")
+        term.type("p")
+        ticker.set_number(made, 3)
+        term.says("build ends")
+        term.says("paused: ")
+        os.unlink(made.path("hold"))
+        term.type("p")
+        term.says("build begins")
+        term.says("published plug #2")
+        term.says("build ends")
+
+
 # --- notifications --------------------------------------------------------------------------------------------
 
 

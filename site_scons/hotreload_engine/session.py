@@ -611,6 +611,8 @@ class Session:
     def _pause(self) -> list[str]:
         if not self._paused:
             self._paused = True
+            if self._cut:
+                self._emit("done")  # as far as it went: nothing more comes of it before the next p
             return ["paused: changes are collected; p goes on"]
         self._paused = False
         held, self._held = self._held, None
