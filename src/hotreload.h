@@ -5001,6 +5001,19 @@ static void hr__ask_before(void *argument)
     it->answer = it->before(it->state, it->reason, sizeof it->reason);
 }
 
+/* Calls a hook of what runs, the old code. 0: it has crashed; the state's bytes are as before it, by way of `kept` (room for
+   them), and the record tells of it. */
+static int hr__try_hook(hr_host *host, unsigned char *kept, const char *cause, const char *loop, void (*call)(void *),
+                        void *argument)
+{
+    hr__generation *code = host->current;
+    if (code->state_size) memcpy(kept, host->state, code->state_size);
+    if (hr__try(host, code, cause, loop, call, argument)) return 1;
+    if (code->state_size) memcpy(host->state, kept, code->state_size);
+    hr__guard_tell(host, code);
+    return 0;
+}
+
 /* Asks PLUGIN_before_reload of what runs, the old code. 0: not now, excuse said; -1: it has crashed, which is said; the state
    is as before, by way of `kept`, and that hook is not called again. */
 static int hr__call_before(hr_host *host, unsigned char *kept, char *excuse)
@@ -5014,17 +5027,12 @@ static int hr__call_before(hr_host *host, unsigned char *kept, char *excuse)
     it.reason[0] = '\0';
     if (!kept && code->state_size) { /* there was no memory */
         hr__ask_before(&it);
-    } else {
-        if (code->state_size) memcpy(kept, host->state, code->state_size);
-        if (!hr__try(host, code, "before", "before-loop", hr__ask_before, &it)) {
-            if (code->state_size) memcpy(host->state, kept, code->state_size);
-            code->before = NULL;
-            hr__guard_tell(host, code);
-            hr__say(excuse, "%s_before_reload of generation %u crashed: %s; generation %u goes on, with the state as it was: "
-                            "save again, the next generation is taken without asking it",
-                    host->desc.name, code->number, hr__crash_what(&code->crash), code->number);
-            return -1;
-        }
+    } else if (!hr__try_hook(host, kept, "before", "before-loop", hr__ask_before, &it)) {
+        code->before = NULL;
+        hr__say(excuse, "%s_before_reload of generation %u crashed: %s; generation %u goes on, with the state as it was: "
+                        "save again, the next generation is taken without asking it",
+                host->desc.name, code->number, hr__crash_what(&code->crash), code->number);
+        return -1;
     }
     if (it.answer == 0) return 1;
     it.reason[sizeof it.reason - 1] = '\0';
@@ -5060,11 +5068,8 @@ static void hr__go_on(hr_host *host, unsigned from, const char *words)
         hr__tell_after(&it);
         return;
     }
-    memcpy(kept, host->state, code->state_size);
-    if (!hr__try(host, code, "told", "told-loop", hr__tell_after, &it)) {
-        memcpy(host->state, kept, code->state_size);
+    if (!hr__try_hook(host, kept, "told", "told-loop", hr__tell_after, &it)) {
         code->after = NULL;
-        hr__guard_tell(host, code);
         host->aside[0] = '\0';
         hr__say(host->aside, "%s_after_reload of generation %u crashed: %s; generation %u goes on, with the state as it was before "
                              "that; it is not called again",

@@ -26,8 +26,8 @@ _SANITIZERS = os.environ.get("HOTRELOAD_SANITIZE")
 ASKED_FOR = [f"-fsanitize={_SANITIZERS}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"] if _SANITIZERS else []
 """Flags of every host (HOTRELOAD_SANITIZE=address,undefined): the runtime under sanitizers in all tests of it."""
 if _SANITIZERS:  # clang's UBSan takes the signals for itself; a crash is to be the guard's
-    signals = ("segv", "sigbus", "abort", "sigfpe", "sigill", "sigtrap")
-    os.environ.setdefault("UBSAN_OPTIONS", ":".join(f"handle_{name}=0" for name in signals))
+    _handled = ("segv", "sigbus", "abort", "sigfpe", "sigill", "sigtrap")
+    os.environ.setdefault("UBSAN_OPTIONS", ":".join(f"handle_{name}=0" for name in _handled))
 
 
 def _not_sanitized(reason: str) -> pytest.MarkDecorator:

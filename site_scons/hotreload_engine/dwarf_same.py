@@ -163,10 +163,6 @@ _UNNAMED = frozenset({PARAMETER, LABEL})
 """Entries whose names mean nothing to anybody here. Nor do those of variables that have a place on the stack only."""
 
 
-def _raw(strings: bytes, at: int) -> bytes:
-    return strings[at : strings.index(b"\0", at)]
-
-
 def _shape(unit: Unit) -> Shape | None:
     """None for a unit that refers to others, or has forms that are not looked through here."""
     if unit.offset_size != 4 or unit.signature is not None:

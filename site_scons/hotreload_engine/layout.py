@@ -40,7 +40,7 @@ class Layout:
     plugin: str
     """As in HR_STATE(plugin, …); "" when the library has none."""
 
-    @property
+    @cached_property
     def state(self) -> Type | None:
         """The type of the state, or None where it is not known."""
         for variable in self.debug.variables:

@@ -38,7 +38,7 @@ import SCons.Util  # noqa: E402
 
 from hotreload_engine import audit, ledger, once, relaunch, report  # noqa: E402
 from hotreload_engine.journal import Journal  # noqa: E402
-from hotreload_engine.model import Event, Foreign, HotReloadError, Plugin  # noqa: E402
+from hotreload_engine.model import Foreign, HotReloadError, Plugin  # noqa: E402
 from hotreload_engine.precompiled import PrecompiledHeaders, program_names  # noqa: E402
 from hotreload_engine.screen import Screen  # noqa: E402
 
@@ -521,9 +521,8 @@ def _without_events(show, destination):
     """Says, as an error that events cannot tell of, that they cannot be written."""
 
     def failed(error):
-        what = f"cannot write events: {error.strerror}"
-        remedy = "make room: what is missing is written then"
-        show(Event("error", 0, {"what": what, "where": destination, "remedy": remedy, "output": ""}))
+        what, remedy = f"cannot write events: {error.strerror}", "make room: what is missing is written then"
+        Journal(show).error(HotReloadError(what, destination, remedy))
 
     return failed
 
